@@ -1,0 +1,1 @@
+"""The processor: call formats, the streaming decoder, and the models themselves."""

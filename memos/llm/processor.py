@@ -1,0 +1,44 @@
+"""The seam between the kernel and any LLM: one method that streams a reply."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from memos.messages import Prompt, ReplyPart
+
+
+class Processor(Protocol):
+    """An LLM that turns main context into a reply."""
+
+    @property
+    def model(self) -> str:
+        """The model string the user chose, such as `builtin/tiny` or `openai/gpt-4.1`."""
+        ...
+
+    @property
+    def window_tokens(self) -> int | None:
+        """The context window in tokens, or None where nobody has said."""
+        ...
+
+    def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:
+        """Stream the reply to `prompt`: pieces as they arrive, then one `Reply`, last.
+
+        Closing the iterator (`aclose`, cancellation) stops the inference and its connection. A stream that breaks
+        off before its end yields a `Reply` whose finish is `cut` (its calls dropped), never one that looks whole.
+
+        Raises: ProcessorError when no reply could be had at all.
+        """
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens `text` costs this model, estimated where its tokenizer is not at hand."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Do what can be done before the first prompt (imports, loading weights), off the event loop."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections and memory."""
+        ...

@@ -1,0 +1,44 @@
+"""Text that may meet a terminal: model, memory, document and file text made harmless, character by character.
+
+A per-character mapping has no state, so it does not matter where a chunk border falls: no escape sequence can be
+split into parts that each look innocent. Nothing is dropped; a control character is shown as its picture.
+"""
+
+from __future__ import annotations
+
+_KEPT = {0x09, 0x0A}
+_CONTROL_PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in _KEPT} | {0x7F: 0x2421}
+_REPLACED = (
+    *range(0x80, 0xA0),  # C1: 0x9b alone is CSI for some terminals
+    0x061C,  # Arabic letter mark
+    *range(0x200E, 0x2010),  # left-to-right and right-to-left marks
+    *range(0x2028, 0x202F),  # line and paragraph separators, bidi embeddings and overrides
+    *range(0x2066, 0x206A),  # bidi isolates
+    *range(0xD800, 0xE000),  # lone surrogates: no encoder takes them
+    *range(0xE0000, 0xE0080),  # tags: invisible text
+)
+_MAP = _CONTROL_PICTURES | dict.fromkeys(_REPLACED, 0xFFFD)
+
+
+def safe_text(text: str) -> str:
+    """Return `text` with every character that could steer a terminal replaced by a visible one.
+
+    Newline and tab stay. The result has the same length, and `safe_text(a) + safe_text(b) == safe_text(a + b)`.
+    """
+    return text.translate(_MAP)
+
+
+def safe_line(text: str) -> str:
+    """Return `text` as `safe_text` does, and on one line: names, titles, labels, errors."""
+    return " ".join(safe_text(text).split())
+
+
+def storable(text: str) -> str:
+    """Return `text` so that SQLite, LanceDB and HTTP all take it: surrogate pairs joined, lone ones and NUL replaced.
+
+    Weak models and `json.loads` produce both; a database row must not fail because of them.
+    """
+    if text.isascii() and "\x00" not in text:
+        return text
+    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return joined.replace("\x00", "�")
