@@ -1,0 +1,1 @@
+"""SQLite and LanceDB opened safely: one database file, one writer, migrations, locks."""

@@ -1,0 +1,150 @@
+"""The register of agents: who exists, with which model, and where its FIFO queue begins."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from memos.errors import AgentNotFound, BadInput
+from memos.messages import Block, new_id, utc_now
+from memos.storage.database import Database
+
+NAME_LIMIT_CHARS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A row of the register. `queue_start` is the first `seq` of the FIFO queue; times are UTC."""
+
+    id: str
+    name: str
+    model: str
+    persona_name: str
+    human_name: str
+    queue_start: int = 0
+    summary: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=utc_now)
+    last_login_at: datetime | None = None
+
+
+class Agents:
+    """The register of agents in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        name: str,
+        *,
+        model: str,
+        persona_name: str,
+        human_name: str,
+        blocks: Sequence[Block],
+        settings: Mapping[str, Any] | None = None,
+    ) -> Agent:
+        """Store a new agent with its first blocks, and return it.
+
+        Raises: BadInput when the name is taken or cannot be used.
+        """
+        agent = Agent(new_id(), usable_name(name), model, persona_name, human_name, settings=settings or {})
+        with self._database.transaction() as connection:
+            if connection.execute("SELECT 1 FROM agents WHERE name = ?", (agent.name,)).fetchone():
+                raise BadInput(f'There is already an agent named "{agent.name}".', f"memos run {agent.name}")
+            connection.execute(
+                "INSERT INTO agents (id, name, model, persona_name, human_name, settings, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    agent.id,
+                    agent.name,
+                    agent.model,
+                    agent.persona_name,
+                    agent.human_name,
+                    json.dumps(dict(agent.settings)),
+                    agent.created_at.isoformat(),
+                ),
+            )
+            connection.executemany(
+                "INSERT INTO blocks (agent_id, label, value, limit_chars, description, read_only)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [(agent.id, b.label, b.value, b.limit_chars, b.description, b.read_only) for b in blocks],
+            )
+        return agent
+
+    def get(self, name: str) -> Agent:
+        """Return the agent of that name, letter case aside. Raises: AgentNotFound."""
+        rows = self._database.query("SELECT * FROM agents WHERE name = ?", (name,))
+        if not rows:
+            raise AgentNotFound(f'There is no agent named "{name}".', self._next_step_for_a_missing_agent())
+        return _agent(rows[0])
+
+    def find(self, name: str) -> Agent | None:
+        """Return the agent of that name, or None."""
+        rows = self._database.query("SELECT * FROM agents WHERE name = ?", (name,))
+        return _agent(rows[0]) if rows else None
+
+    def reload(self, agent: Agent) -> Agent:
+        """Return the agent as it is stored now."""
+        return _agent(self._database.query("SELECT * FROM agents WHERE id = ?", (agent.id,))[0])
+
+    def all(self) -> list[Agent]:
+        """Return every agent, the one used last first."""
+        rows = self._database.query("SELECT * FROM agents ORDER BY coalesce(last_login_at, created_at) DESC, name")
+        return [_agent(row) for row in rows]
+
+    def note_login(self, agent: Agent, at: datetime) -> None:
+        """Store when the user last came to this agent."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE agents SET last_login_at = ? WHERE id = ?", (at.isoformat(), agent.id))
+
+    def set_model(self, agent: Agent, model: str) -> None:
+        """Store the model this agent runs on from now on."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE agents SET model = ? WHERE id = ?", (model, agent.id))
+
+    def set_queue(self, agent: Agent, queue_start: int, summary: str) -> None:
+        """Store where the FIFO queue begins and what the summary says of all before it."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE agents SET queue_start = ?, summary = ? WHERE id = ?", (queue_start, summary, agent.id)
+            )
+
+    def _next_step_for_a_missing_agent(self) -> str:
+        names = ", ".join(agent.name for agent in self.all()[:5])
+        return f"memos list agents (there is: {names})" if names else "memos run --new NAME to begin one"
+
+
+def usable_name(name: str) -> str:
+    """Return `name` in normal form (NFC, single spaces), as an agent may be called. A label only, never a path.
+
+    Raises: BadInput.
+    """
+    normal = " ".join(unicodedata.normalize("NFC", name).split())
+    if not normal or len(normal) > NAME_LIMIT_CHARS or not normal.isprintable() or normal.startswith("-"):
+        raise BadInput(
+            f"An agent's name is 1 to {NAME_LIMIT_CHARS} printable characters and does not begin with a hyphen.",
+            "choose another name",
+        )
+    return normal
+
+
+def _agent(row: sqlite3.Row) -> Agent:
+    last_login = row["last_login_at"]
+    return Agent(
+        id=row["id"],
+        name=row["name"],
+        model=row["model"],
+        persona_name=row["persona_name"],
+        human_name=row["human_name"],
+        queue_start=row["queue_start"],
+        summary=row["summary"],
+        settings=json.loads(row["settings"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        last_login_at=datetime.fromisoformat(last_login) if last_login else None,
+    )

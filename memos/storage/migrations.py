@@ -1,0 +1,200 @@
+"""The schema of memos.db as ordered steps. A step that has been released is never edited; a new one is added.
+
+`messages` is recall storage, `passages` archival storage, `blocks` working context with every edit in `revisions`.
+`indexed_at IS NULL` marks rows whose vector is still to be written: the outbox of the derived index.
+All times are UTC, ISO 8601; `seq` gives the order.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from filelock import FileLock
+from sqlite_utils import Database as SqliteUtilsDatabase
+from sqlite_utils.migrations import Migrations
+
+from memos.storage.database import SCHEMA_VERSION
+
+migration = Migrations("memos")
+
+_FIRST_SCHEMA = """
+CREATE TABLE agents (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    model TEXT NOT NULL,
+    persona_name TEXT NOT NULL,
+    human_name TEXT NOT NULL,
+    settings TEXT NOT NULL DEFAULT '{}',      -- what `run` was told for this agent, as JSON
+    queue_start INTEGER NOT NULL DEFAULT 0,   -- first seq of the FIFO queue
+    summary TEXT NOT NULL DEFAULT '',         -- recursive summary of what left the queue
+    created_at TEXT NOT NULL,
+    last_login_at TEXT
+);
+CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    turn_id TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('user', 'assistant', 'tool')),
+    kind TEXT,                                -- of an event
+    name TEXT,                                -- of the function, on a result
+    content TEXT NOT NULL,
+    payload TEXT NOT NULL DEFAULT '{}',
+    calls TEXT NOT NULL DEFAULT '[]',
+    call_id TEXT,
+    ok INTEGER,
+    reasoning TEXT,
+    attachments TEXT NOT NULL DEFAULT '[]',
+    state TEXT NOT NULL CHECK (state IN ('provisional', 'complete', 'incomplete')),
+    origin TEXT NOT NULL CHECK (origin IN ('live', 'import')),
+    provenance TEXT NOT NULL,
+    session TEXT,
+    superseded_by TEXT,
+    created_at TEXT NOT NULL,
+    speaker TEXT NOT NULL DEFAULT '',
+    said TEXT NOT NULL DEFAULT '',            -- words between user and agent; '' where nobody heard any
+    search_text TEXT NOT NULL DEFAULT '',     -- "[date] speaker: said", what both legs of search index
+    indexed_at TEXT
+);
+CREATE INDEX messages_by_agent ON messages(agent_id, seq);
+CREATE INDEX messages_by_call ON messages(agent_id, call_id) WHERE call_id IS NOT NULL;
+CREATE INDEX messages_said_by_time ON messages(agent_id, created_at) WHERE said <> '';
+CREATE INDEX messages_unsettled ON messages(agent_id) WHERE state = 'provisional';
+CREATE INDEX messages_outbox ON messages(seq) WHERE indexed_at IS NULL AND search_text <> '';
+
+CREATE TABLE blocks (
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    label TEXT NOT NULL,
+    value TEXT NOT NULL,
+    limit_chars INTEGER NOT NULL,
+    description TEXT NOT NULL DEFAULT '',
+    read_only INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (agent_id, label)
+);
+CREATE TABLE revisions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    label TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    author TEXT NOT NULL,                     -- agent, user or system
+    turn_id TEXT NOT NULL,
+    created_at TEXT NOT NULL
+);
+CREATE INDEX revisions_by_agent ON revisions(agent_id, seq);
+
+CREATE TABLE passages (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    turn_id TEXT NOT NULL,
+    content TEXT NOT NULL,
+    search_text TEXT NOT NULL,
+    provenance TEXT NOT NULL,
+    superseded_by TEXT,
+    created_at TEXT NOT NULL,
+    indexed_at TEXT
+);
+CREATE INDEX passages_by_agent ON passages(agent_id, seq);
+CREATE INDEX passages_outbox ON passages(seq) WHERE indexed_at IS NULL;
+
+-- Counts in every packet must cost O(1), whatever has been stored.
+CREATE TABLE counts (
+    agent_id TEXT PRIMARY KEY REFERENCES agents(id) ON DELETE CASCADE,
+    recall INTEGER NOT NULL DEFAULT 0,
+    archival INTEGER NOT NULL DEFAULT 0
+);
+CREATE TRIGGER agents_counted AFTER INSERT ON agents BEGIN
+    INSERT INTO counts(agent_id) VALUES (new.id);
+END;
+CREATE TRIGGER messages_counted AFTER INSERT ON messages WHEN new.said <> '' BEGIN
+    UPDATE counts SET recall = recall + 1 WHERE agent_id = new.agent_id;
+END;
+CREATE TRIGGER messages_counted_later AFTER UPDATE OF said ON messages BEGIN
+    UPDATE counts SET recall = recall + (new.said <> '') - (old.said <> '') WHERE agent_id = new.agent_id;
+END;
+CREATE TRIGGER messages_uncounted AFTER DELETE ON messages WHEN old.said <> '' BEGIN
+    UPDATE counts SET recall = recall - 1 WHERE agent_id = old.agent_id;
+END;
+CREATE TRIGGER passages_counted AFTER INSERT ON passages BEGIN
+    UPDATE counts SET archival = archival + 1 WHERE agent_id = new.agent_id;
+END;
+CREATE TRIGGER passages_uncounted AFTER DELETE ON passages BEGIN
+    UPDATE counts SET archival = archival - 1 WHERE agent_id = old.agent_id;
+END;
+
+CREATE VIRTUAL TABLE messages_fts USING fts5(
+    search_text, content='messages', content_rowid='seq', tokenize='porter unicode61'
+);
+CREATE TRIGGER messages_fts_insert AFTER INSERT ON messages WHEN new.search_text <> '' BEGIN
+    INSERT INTO messages_fts(rowid, search_text) VALUES (new.seq, new.search_text);
+END;
+CREATE TRIGGER messages_fts_update AFTER UPDATE OF search_text ON messages BEGIN
+    INSERT INTO messages_fts(messages_fts, rowid, search_text)
+        SELECT 'delete', old.seq, old.search_text WHERE old.search_text <> '';
+    INSERT INTO messages_fts(rowid, search_text) SELECT new.seq, new.search_text WHERE new.search_text <> '';
+END;
+CREATE TRIGGER messages_fts_delete AFTER DELETE ON messages WHEN old.search_text <> '' BEGIN
+    INSERT INTO messages_fts(messages_fts, rowid, search_text) VALUES ('delete', old.seq, old.search_text);
+END;
+CREATE VIRTUAL TABLE passages_fts USING fts5(
+    search_text, content='passages', content_rowid='seq', tokenize='porter unicode61'
+);
+CREATE TRIGGER passages_fts_insert AFTER INSERT ON passages BEGIN
+    INSERT INTO passages_fts(rowid, search_text) VALUES (new.seq, new.search_text);
+END;
+CREATE TRIGGER passages_fts_update AFTER UPDATE OF search_text ON passages BEGIN
+    INSERT INTO passages_fts(passages_fts, rowid, search_text) VALUES ('delete', old.seq, old.search_text);
+    INSERT INTO passages_fts(rowid, search_text) VALUES (new.seq, new.search_text);
+END;
+CREATE TRIGGER passages_fts_delete AFTER DELETE ON passages BEGIN
+    INSERT INTO passages_fts(passages_fts, rowid, search_text) VALUES ('delete', old.seq, old.search_text);
+END;
+
+CREATE TABLE embedding_spaces (
+    name TEXT PRIMARY KEY,                    -- model and revision: vectors of two spaces are never compared
+    dims INTEGER NOT NULL,
+    created_at TEXT NOT NULL
+);
+"""
+
+
+@migration()
+def m001_agents_memory_and_search(db: SqliteUtilsDatabase) -> None:
+    """Agents, recall and archival storage, working context with revisions, full-text search, the outbox."""
+    for statement in _statements(_FIRST_SCHEMA):
+        db.conn.execute(statement)
+
+
+def migrate(path: Path, connection: sqlite3.Connection) -> None:
+    """Bring the database at `path` to the newest schema: snapshot first, one process at a time, all or nothing each.
+
+    The snapshot of an older schema stays beside the database as `memos.before-schema-N.db`.
+    """
+    with FileLock(path.with_suffix(".migration.lock"), mode=0o600):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version >= SCHEMA_VERSION:
+            return  # another process was quicker
+        if version:
+            _snapshot(connection, path.with_suffix(f".before-schema-{SCHEMA_VERSION}.db"))
+        migration.apply(SqliteUtilsDatabase(connection))
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _snapshot(connection: sqlite3.Connection, target: Path) -> None:
+    with sqlite3.connect(target) as copy:
+        connection.backup(copy)
+    target.chmod(0o600)
+
+
+def _statements(script: str) -> list[str]:
+    """Split a script at its statements; unlike `executescript` this leaves the open transaction alone."""
+    statements: list[str] = []
+    pending = ""
+    for line in script.splitlines():
+        pending += line + "\n"
+        if sqlite3.complete_statement(pending):
+            statements.append(pending.strip())
+            pending = ""
+    return [statement for statement in statements if statement]
