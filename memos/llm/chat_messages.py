@@ -1,0 +1,209 @@
+"""Main context in the OpenAI chat form: one system message, then the queue, each call with its result.
+
+What never changes comes first, so that a provider's or an engine's prefix cache keeps what it has read: the
+instructions, then what changes seldom (blocks, summary), then the queue, whose old rows render to the same bytes for
+ever. Clock, counters and the use of the blocks stand in the newest event only.
+
+Source: Packer et al. 2023, §2.1 (main context), §2.3 (events); design: "Prompt order".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal
+
+from memos.errors import MemosError
+from memos.messages import (
+    Block,
+    Counters,
+    EventKind,
+    FunctionCall,
+    FunctionSchema,
+    Message,
+    MessageState,
+    Prompt,
+)
+from memos.safe_text import storable
+
+Profile = Literal["full", "small"]
+ChatMessage = dict[str, Any]
+
+CUT_OFF = "[The reply was cut off here.]"
+_OFFSET_KEY = "utc_offset_min"
+_TEXT_KEYS = {EventKind.HEARTBEAT: "reason"}
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def chat_messages(prompt: Prompt, profile: Profile = "full") -> list[ChatMessage]:
+    """Return `prompt` as chat messages: the system message, then the queue in order.
+
+    Profile `small` puts the blocks beside the newest event in place of the system message: an edit then costs an
+    engine without much speed a few dozen tokens to read again, not the whole queue.
+
+    Raises: MemosError (a bug) when a call lacks its one result, a result its call, or two calls share an id.
+    """
+    check_pairing(prompt.queue)
+    blocks = _blocks_text(prompt.blocks)
+    system = [prompt.instructions, blocks if profile == "full" else "", _summary_text(prompt.summary)]
+    messages = [{"role": "system", "content": "\n\n".join(filter(None, system))}]
+    newest = next((m.id for m in reversed(prompt.queue) if m.role == "user"), None)
+    for row in prompt.queue:
+        if row.role != "user":
+            messages += _reply_or_result(row)
+        elif row.id != newest:
+            messages.append({"role": "user", "content": event_packet(row)})
+        else:
+            packet = event_packet(row, _state(prompt.counters, prompt.blocks))
+            content = f"{blocks}\n\n{packet}" if profile == "small" and blocks else packet
+            messages.append({"role": "user", "content": content})
+    return messages
+
+
+def tools(functions: Iterable[FunctionSchema]) -> list[dict[str, Any]]:
+    """Return the functions as the chat API's `tools`."""
+    return [
+        {
+            "type": "function",
+            "function": {"name": f.name, "description": f.description, "parameters": dict(f.parameters)},
+        }
+        for f in functions
+    ]
+
+
+def event_packet(event: Message, state: Mapping[str, Any] | None = None) -> str:
+    """Return the JSON packet of an event: type, words, time, and what else its payload says.
+
+    `state` is what only the newest event carries. Without it the text depends on the stored row alone; a row without
+    a stored `utc_offset_min` takes the zone of this machine.
+    """
+    kind = event.kind or EventKind.USER_MESSAGE
+    packet: dict[str, Any] = {"type": str(kind)}
+    if event.content:
+        packet[_TEXT_KEYS.get(kind, "message")] = event.content
+    for key in sorted(event.payload):
+        if key != _OFFSET_KEY and key not in packet:
+            packet[key] = event.payload[key]
+    offset_min = event.payload.get(_OFFSET_KEY)
+    packet["time"] = local_time(event.created_at, offset_min if isinstance(offset_min, int) else None)
+    return _json({**packet, **(state or {})})
+
+
+def local_time(moment: datetime, utc_offset_min: int | None = None) -> str:
+    """Return a moment as the packets write it, such as `2026-11-23 02:05:09 PM UTC+0100`.
+
+    The offset is minutes east of UTC; None means the zone of this machine.
+    """
+    zone = None if utc_offset_min is None else timezone(timedelta(minutes=utc_offset_min))
+    local = moment.astimezone(zone)
+    # Not %p: it follows the locale, and a packet must not.
+    half = "AM" if local.hour < 12 else "PM"
+    return f"{local:%Y-%m-%d} {local.hour % 12 or 12:02d}:{local:%M:%S} {half} UTC{local:%z}"
+
+
+def check_pairing(queue: Sequence[Message]) -> None:
+    """Check that every call has exactly one result, right after the reply that made it.
+
+    Raises: MemosError (a bug): one broken pair and a provider refuses the history for ever.
+    """
+    seen: set[str] = set()
+    waiting: list[str] = []
+    for row in queue:
+        if row.role == "tool":
+            if row.call_id not in waiting:
+                raise _broken(f"a result for call {row.call_id!r} stands without its call")
+            waiting.remove(row.call_id)
+            continue
+        if waiting:
+            raise _broken(f"call {waiting[0]!r} has no result")
+        waiting = [call.id for call in _calls(row)]
+        if len(set(waiting)) < len(waiting) or not seen.isdisjoint(waiting):
+            raise _broken(f"two calls share an id among {waiting}")
+        seen.update(waiting)
+    if waiting:
+        raise _broken(f"call {waiting[0]!r} has no result")
+
+
+def sendable_arguments(raw: str) -> str:
+    """Return a call's raw arguments as text every provider takes back: a JSON object, whatever the model wrote."""
+    if not raw.strip():
+        return "{}"
+    try:
+        value = json.loads(raw, parse_constant=_refuse_constant)
+        if not isinstance(value, dict):
+            raise ValueError("not an object")
+        # An escaped lone surrogate is valid here, and breaks the client that decodes and encodes it again.
+        return storable(_json(value)) if "\\u" in raw else storable(raw)
+    except (ValueError, RecursionError):
+        return _json({"malformed_arguments": storable(raw)})
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _broken(what: str) -> MemosError:
+    return MemosError(f"A bug in memos: in the prompt {what}.", "Please report it, with what you did before.")
+
+
+def _calls(row: Message) -> tuple[FunctionCall, ...]:
+    """Return the calls of a row that a model may see: a reply that broke off has none."""
+    return row.calls if row.state is MessageState.COMPLETE else ()
+
+
+def _reply_or_result(row: Message) -> list[ChatMessage]:
+    if row.role == "tool":
+        status = "Failed" if row.ok is False else "OK"
+        offset_min = row.payload.get(_OFFSET_KEY)
+        time = local_time(row.created_at, offset_min if isinstance(offset_min, int) else None)
+        packet = _json({"status": status, "message": row.content, "time": time})
+        return [{"role": "tool", "tool_call_id": row.call_id, "content": packet}]
+    calls = _calls(row)
+    words = [row.content]
+    if not calls:
+        words.append(str(row.payload.get("speech") or ""))
+    if row.state is not MessageState.COMPLETE and any(words):
+        words.append(CUT_OFF)
+    content = "\n".join(word for word in words if word.strip())
+    if calls:
+        return [{"role": "assistant", "content": content or None, "tool_calls": [_tool_call(call) for call in calls]}]
+    # A reply without words and calls is left out: providers refuse an empty message.
+    return [{"role": "assistant", "content": content}] if content else []
+
+
+def _tool_call(call: FunctionCall) -> dict[str, Any]:
+    # A model may have called something no provider accepts as a name; the result told it so.
+    name = _NOT_IN_A_NAME.sub("_", call.name)[:64] or "unnamed"
+    arguments = sendable_arguments(call.arguments)
+    return {"id": call.id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _blocks_text(blocks: Sequence[Block]) -> str:
+    if not blocks:
+        return ""
+    parts = ["### Core memory (always in view; change it with the core_memory functions)"]
+    for block in blocks:
+        description = f" ({block.description})" if block.description else ""
+        parts.append(f"<{block.label}>{description}\n{block.value}\n</{block.label}>")
+    return "\n".join(parts)
+
+
+def _summary_text(summary: str) -> str:
+    if not summary:
+        return ""
+    return f"### Summary of what is no longer in view (conversation_search finds the words themselves)\n{summary}"
+
+
+def _state(counters: Counters, blocks: Sequence[Block]) -> dict[str, Any]:
+    return {
+        "now": local_time(counters.now),
+        "messages_in_recall_storage": counters.recall_count,
+        "passages_in_archival_storage": counters.archival_count,
+        "core_memory_characters": {b.label: f"{len(b.value)} of {b.limit_chars}" for b in blocks},
+    }
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
