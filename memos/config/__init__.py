@@ -1,0 +1,41 @@
+"""Settings, places, personas and keys: what the user decides, and where files live. Read only by cli and terminal.
+
+config       what can be set, with its defaults and its documentation
+config_file  config.toml: read, written atomically, and the example made from the docstrings
+settings     what holds now and where each value comes from: flag > environment > agent > config.toml > default
+places       which folder holds what
+portraits    personas and humans, found by name
+keys         API keys: environment, key store or a 0600 file; never config.toml
+"""
+
+from memos.config.config import Config, Embedded, Limits, Memory, Terminal, Timeouts
+from memos.config.config_file import ConfigFile, example, read_config, write_config
+from memos.config.keys import Key, find_key, store_key
+from memos.config.places import Places, shipped_folder
+from memos.config.portraits import Portrait, list_humans, list_personas, load_human, load_persona
+from memos.config.settings import Settings, parse_assignments
+
+__all__ = [
+    "Config",
+    "ConfigFile",
+    "Embedded",
+    "Key",
+    "Limits",
+    "Memory",
+    "Places",
+    "Portrait",
+    "Settings",
+    "Terminal",
+    "Timeouts",
+    "example",
+    "find_key",
+    "list_humans",
+    "list_personas",
+    "load_human",
+    "load_persona",
+    "parse_assignments",
+    "read_config",
+    "shipped_folder",
+    "store_key",
+    "write_config",
+]

@@ -1,0 +1,107 @@
+"""What can be set. Each field's docstring is its documentation: `config.example.toml` is made from this file.
+
+`metadata` says what a type cannot: the smallest value, the values to choose from, a sample for a field without default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on one turn. The stop is shown, and nothing is lost by it."""
+
+    steps: int = field(default=30, metadata={"at_least": 1})
+    """Inferences in one turn: the first reply and every heartbeat after it."""
+
+    identical_calls: int = field(default=3, metadata={"at_least": 1})
+    """Times in one turn that the same function may be called with the same arguments."""
+
+    turn_tokens: int = field(default=500_000, metadata={"at_least": 0})
+    """Tokens of all prompts and replies in one turn; 0 sets no bound."""
+
+    turn_seconds: float = field(default=1800.0, metadata={"at_least": 0})
+    """Seconds one turn may last; 0 sets no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait for a remote model, in seconds."""
+
+    connect_s: float = field(default=10.0, metadata={"at_least": 0.1})
+    """Until the connection stands."""
+
+    first_byte_s: float = field(default=60.0, metadata={"at_least": 0.1})
+    """From the request to the first byte of the reply."""
+
+    gap_s: float = field(default=30.0, metadata={"at_least": 0.1})
+    """Between two pieces of a streaming reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the agent keeps and how it finds it again."""
+
+    embedding: str = field(default="builtin/minilm", metadata={"choices": ("builtin/minilm", "none")})
+    """Search by meaning with the embedder that comes with memos, or "none" for search by words alone."""
+
+    block_limit_chars: int = field(default=2000, metadata={"at_least": 100})
+    """Characters that a core memory block of a new agent may hold; less in a small context window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Models that run inside memos: builtin/tiny and gguf:PATH."""
+
+    threads: int = field(default=0, metadata={"at_least": 0})
+    """Processor threads; 0 leaves one core free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What the screen shows."""
+
+    greet: bool = True
+    """Let the agent speak first when you come."""
+
+    show_monologue: bool = True
+    """Show the agent's inner monologue, dim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. An agent keeps the model, persona and human it was made with."""
+
+    model: str = ""
+    """The model: any litellm id (openai/…, anthropic/…, ollama_chat/…), builtin/tiny, gguf:PATH or scripted:PATH."""
+
+    api_base: str = ""
+    """Address of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; empty means the provider's own."""
+
+    api_key_env: str = ""
+    """Name of the environment variable that holds the key; empty means the provider's usual one. Never the key."""
+
+    window_tokens: int = field(default=0, metadata={"at_least": 0})
+    """The model's context window in tokens; 0 means: as far as memos knows it."""
+
+    max_reply_tokens: int = field(default=0, metadata={"at_least": 0})
+    """Tokens one reply may have; 0 leaves it to the provider."""
+
+    temperature: float | None = field(default=None, metadata={"at_least": 0, "sample": 0.7})
+    """How freely the model picks its words, usually 0 to 2; unset leaves it to the provider."""
+
+    agent: str = ""
+    """The agent that `memos` opens; empty means the one used last."""
+
+    persona: str = ""
+    """The persona of a new agent, by name (memos list personas); empty means the one that suits the model."""
+
+    human: str = "basic"
+    """What a new agent knows about you at first, by name (memos list humans)."""
+
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    memory: Memory = Memory()
+    embedded: Embedded = Embedded()
+    terminal: Terminal = Terminal()

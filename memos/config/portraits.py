@@ -1,0 +1,133 @@
+"""Personas and humans: who a new agent is and whom it talks to, as small Markdown files found by name.
+
+The user's own files come first, then those that come with memos. A name is a label, never a path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from memos.config.places import Places, PortraitKind, shipped_folder
+from memos.config.settings import nearest_name
+from memos.errors import BadInput
+from memos.safe_text import storable
+
+SIZE_LIMIT_BYTES = 64 * 1024
+_NAME = re.compile(r"\w[\w .-]{0,63}")
+_ONE = {"personas": "persona", "humans": "human"}
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A persona or human: `name` finds it, `title` is what it is called, `text` is the first text of the block."""
+
+    name: str
+    title: str
+    description: str
+    text: str
+    own: bool
+    """Written by the user, not shipped with memos."""
+    problem: str = ""
+    """Why the file cannot be used, in a list; a portrait that was loaded has none."""
+
+
+def load_persona(places: Places, name: str) -> Portrait:
+    """Return the persona of that name. Raises: BadInput, with the nearest name."""
+    return _load(places, "personas", name)
+
+
+def load_human(places: Places, name: str) -> Portrait:
+    """Return the human of that name. Raises: BadInput, with the nearest name."""
+    return _load(places, "humans", name)
+
+
+def list_personas(places: Places) -> list[Portrait]:
+    """Return all personas by name, the user's own instead of shipped ones of the same name."""
+    return _list(places, "personas")
+
+
+def list_humans(places: Places) -> list[Portrait]:
+    """Return all humans by name, the user's own instead of shipped ones of the same name."""
+    return _list(places, "humans")
+
+
+def _folders(places: Places, kind: PortraitKind) -> tuple[tuple[Path, bool], ...]:
+    return (places.portraits(kind), True), (shipped_folder(kind), False)
+
+
+def _load(places: Places, kind: PortraitKind, name: str) -> Portrait:
+    normal = unicodedata.normalize("NFC", name)
+    if not _usable(normal):
+        raise BadInput(
+            f"{name!r:.80} cannot be the name of a {_ONE[kind]}.",
+            f"memos list {kind}; a name is letters, digits, spaces, dots and hyphens, not a path",
+        )
+    for folder, own in _folders(places, kind):
+        path = _file(folder, normal)
+        if path is not None:
+            return _read(path, normal, own)
+    guess = nearest_name(normal, [portrait.name for portrait in _list(places, kind)])
+    hint = f'"{guess}" may be meant; ' if guess else ""
+    raise BadInput(
+        f'There is no {_ONE[kind]} named "{normal}".',
+        f"{hint}memos list {kind}, or write your own as {places.portraits(kind) / (normal + '.md')}",
+    )
+
+
+def _list(places: Places, kind: PortraitKind) -> list[Portrait]:
+    found: dict[str, Portrait] = {}
+    for folder, own in _folders(places, kind):
+        for path in sorted(folder.glob("*.md")) if folder.is_dir() else ():
+            name = unicodedata.normalize("NFC", path.stem)
+            if name in found or not _usable(name):
+                continue
+            try:
+                found[name] = _read(path, name, own)
+            except BadInput as error:
+                found[name] = Portrait(name, name, "", "", own, problem=error.what)
+    return sorted(found.values(), key=lambda portrait: portrait.name.casefold())
+
+
+def _usable(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and ".." not in name and not name.endswith((".", " "))
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """Return the file of that name. File systems may hold a name in another normal form than the user types."""
+    for path in (folder / f"{name}.md", folder / f"{unicodedata.normalize('NFD', name)}.md"):
+        if path.is_symlink() or path.exists():
+            return path
+    return None
+
+
+def _read(path: Path, name: str, own: bool) -> Portrait:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise BadInput(f"{path} is a link or no ordinary file.", "put the file itself there")
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:  # noqa: PTH123
+            raw = file.read(SIZE_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}.", "check its permissions") from error
+    if len(raw) > SIZE_LIMIT_BYTES:
+        raise BadInput(f"{path} is larger than {SIZE_LIMIT_BYTES // 1024} KiB.", "shorten it")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}).", "save it as UTF-8") from error
+    head, body = _split(storable(text.replace("\r\n", "\n")))
+    return Portrait(name, head.get("name") or name, head.get("description", ""), body, own)
+
+
+def _split(text: str) -> tuple[dict[str, str], str]:
+    """Split off the front matter: `key: value` lines between two lines of three hyphens, at the very beginning."""
+    lines = text.split("\n")
+    if lines[0].strip() != "---" or "---" not in (line.strip() for line in lines[1:]):
+        return {}, text.strip()
+    end = next(number for number, line in enumerate(lines[1:], 1) if line.strip() == "---")
+    pairs = (line.partition(":") for line in lines[1:end])
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}, "\n".join(lines[end + 1 :]).strip()
