@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 Profile = Literal["full", "small"]
-"""`full` for ordinary windows; `small` for tiny ones and for models on the CPU, where every token of it is waited for."""
+"""`full` for ordinary windows; `small` for tiny ones and models on the CPU, where each token is waited for."""
 
 _FILES: dict[Profile, str] = {"full": "system.md", "small": "system_small.md"}
 
