@@ -31,6 +31,7 @@ class Agent:
     settings: Mapping[str, Any] = field(default_factory=dict)
     created_at: datetime = field(default_factory=utc_now)
     last_login_at: datetime | None = None
+    paused_until: datetime | None = None
 
 
 class Agents:
@@ -108,6 +109,11 @@ class Agents:
         with self._database.transaction() as connection:
             connection.execute("UPDATE agents SET model = ? WHERE id = ?", (model, agent.id))
 
+    def pause(self, agent: Agent, until: datetime) -> None:
+        """Store until when no timed heartbeat may wake this agent."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE agents SET paused_until = ? WHERE id = ?", (until.isoformat(), agent.id))
+
     def set_queue(self, agent: Agent, queue_start: int, summary: str) -> None:
         """Store where the FIFO queue begins and what the summary says of all before it."""
         with self._database.transaction() as connection:
@@ -135,7 +141,6 @@ def usable_name(name: str) -> str:
 
 
 def _agent(row: sqlite3.Row) -> Agent:
-    last_login = row["last_login_at"]
     return Agent(
         id=row["id"],
         name=row["name"],
@@ -146,5 +151,10 @@ def _agent(row: sqlite3.Row) -> Agent:
         summary=row["summary"],
         settings=json.loads(row["settings"]),
         created_at=datetime.fromisoformat(row["created_at"]),
-        last_login_at=datetime.fromisoformat(last_login) if last_login else None,
+        last_login_at=_moment(row["last_login_at"]),
+        paused_until=_moment(row["paused_until"]),
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -29,7 +29,18 @@ CREATE TABLE agents (
     queue_start INTEGER NOT NULL DEFAULT 0,   -- first seq of the FIFO queue
     summary TEXT NOT NULL DEFAULT '',         -- recursive summary of what left the queue
     created_at TEXT NOT NULL,
-    last_login_at TEXT
+    last_login_at TEXT,
+    paused_until TEXT                         -- no timed heartbeat before
+);
+-- Events acknowledged while a turn was running; each moves to `messages` when the kernel fetches it.
+CREATE TABLE inbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    text TEXT NOT NULL,
+    payload TEXT NOT NULL DEFAULT '{}',
+    created_at TEXT NOT NULL
 );
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,0 +1,1 @@
+"""The system-call table: a decorated method is a function the LLM may call."""

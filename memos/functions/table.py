@@ -1,0 +1,116 @@
+"""`@function`, and the table of functions: a signature and a docstring become what the LLM reads.
+
+A method without a docstring, or with an argument its docstring does not explain, fails at boot, not in a turn.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from memos.messages import FunctionSchema
+
+Method = TypeVar("Method", bound=Callable[..., str])
+
+HEARTBEAT_ARGUMENT = "request_heartbeat"
+_HEARTBEAT_PARAMETER = {
+    "type": "boolean",
+    "description": "true to get another time slice right after this function, before the user is heard again.",
+}
+_JSON_TYPES: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    asks_heartbeat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """An entry of the table. `run` takes checked keyword arguments and returns the result text for the LLM."""
+
+    run: Callable[..., str]
+    schema: FunctionSchema
+    asks_heartbeat: bool
+    """Whether the call may carry `request_heartbeat`."""
+
+
+def function(*, asks_heartbeat: bool = True) -> Callable[[Method], Method]:
+    """Mark a method as a function the LLM may call; with `asks_heartbeat`, its calls may ask for a time slice."""
+
+    def mark(method: Method) -> Method:
+        method.__memos_function__ = _Mark(asks_heartbeat)  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+class FunctionTable:
+    """All functions of one agent, by name, in the order in which the LLM sees them."""
+
+    def __init__(self, providers: Iterable[object]) -> None:
+        """Collect the marked methods of `providers`. Raises: TypeError when one lacks its documentation."""
+        self._functions: dict[str, Function] = {}
+        for provider in providers:
+            for name, method in _marked_methods(provider):
+                if name in self._functions:
+                    raise TypeError(f"two functions are named {name}")
+                self._functions[name] = _entry(name, method)
+        self.schemas: tuple[FunctionSchema, ...] = tuple(entry.schema for entry in self._functions.values())
+
+    def get(self, name: str) -> Function | None:
+        """Return the function of that name, or None."""
+        return self._functions.get(name)
+
+    def names(self) -> list[str]:
+        """Return all names, in order."""
+        return list(self._functions)
+
+
+def _marked_methods(provider: object) -> list[tuple[str, Callable[..., str]]]:
+    names = [name for name, member in vars(type(provider)).items() if hasattr(member, "__memos_function__")]
+    return [(name, getattr(provider, name)) for name in names]
+
+
+def _entry(name: str, method: Callable[..., str]) -> Function:
+    from docstring_parser import parse
+
+    mark: _Mark = method.__memos_function__  # type: ignore[attr-defined]
+    documentation = parse(inspect.getdoc(method) or "")
+    if not documentation.description:
+        raise TypeError(f"function {name} has no docstring")
+    explained = {parameter.arg_name: parameter.description for parameter in documentation.params}
+    hints = get_type_hints(method)
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for parameter in inspect.signature(method).parameters.values():
+        if not explained.get(parameter.name):
+            raise TypeError(f"argument {parameter.name} of function {name} is not explained in its docstring")
+        properties[parameter.name] = _json_schema(hints[parameter.name]) | {
+            "description": " ".join(str(explained[parameter.name]).split())
+        }
+        if parameter.default is inspect.Parameter.empty:
+            required.append(parameter.name)
+    if mark.asks_heartbeat:
+        properties[HEARTBEAT_ARGUMENT] = _HEARTBEAT_PARAMETER
+        required.append(HEARTBEAT_ARGUMENT)
+    parameters = {"type": "object", "properties": properties, "required": required}
+    description = " ".join(documentation.description.split())
+    return Function(method, FunctionSchema(name, description, parameters), mark.asks_heartbeat)
+
+
+def _json_schema(hint: Any) -> dict[str, Any]:
+    """Return the JSON schema of a type hint. Raises: TypeError for a type no model can be asked for."""
+    if hint in _JSON_TYPES:
+        return {"type": _JSON_TYPES[hint]}
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return {"type": "string", "enum": list(arguments)}
+    if origin is list:
+        return {"type": "array", "items": _json_schema(arguments[0])}
+    if origin in (Union, types.UnionType) and type(None) in arguments:
+        return _json_schema(next(argument for argument in arguments if argument is not type(None)))
+    raise TypeError(f"{hint} cannot be an argument of a function")

@@ -1,0 +1,4 @@
+"""Decides what happens next: the cycle, main context, queue manager, executor.
+
+Read in this order: `kernel.py` (the cycle), `queue_manager.py`, `main_context.py`, `executor.py`, `control.py`.
+"""

@@ -1,0 +1,97 @@
+"""A reply while it streams: its row is provisional, refreshed at least every 500 ms, and final only at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from memos.kernel.control import Turn
+from memos.kernel.queue_manager import QueueManager
+from memos.messages import (
+    Finish,
+    Message,
+    MessageState,
+    MonologueDelta,
+    Provenance,
+    Reply,
+    ReplyPart,
+    SpeechDelta,
+)
+
+REFRESH_S = 0.5
+
+
+class Draft:
+    """An async context around one inference: left without `finish`, what was shown is kept as incomplete."""
+
+    def __init__(self, queue_manager: QueueManager, turn: Turn) -> None:
+        self._queue_manager = queue_manager
+        self._row = Message(
+            role="assistant",
+            content="",
+            agent_id=queue_manager.agent.id,
+            turn_id=turn.id,
+            state=MessageState.PROVISIONAL,
+            provenance=Provenance.AGENT,
+        )
+        self._monologue: list[str] = []
+        self._speech: list[str] = []
+        self._changed = False
+        self._ended = asyncio.Event()
+        self._refresher: asyncio.Task[None] | None = None
+        self._finished = False
+
+    async def __aenter__(self) -> Self:
+        """Begin to refresh the provisional row."""
+        self._refresher = asyncio.create_task(self._refresh())
+        return self
+
+    def add(self, part: ReplyPart) -> None:
+        """Take a further piece of the stream."""
+        if isinstance(part, MonologueDelta):
+            self._monologue.append(part.text)
+        elif isinstance(part, SpeechDelta):
+            self._speech.append(part.text)
+        else:
+            return
+        self._changed = True
+
+    async def finish(self, reply: Reply) -> Message:
+        """Store the finished reply, or, where the stream was cut, what was shown of it."""
+        await self._stop_refreshing()
+        self._finished = True
+        if reply.finish is Finish.CUT:
+            return await self._queue_manager.store_incomplete(self._shown())
+        return await self._queue_manager.store_reply(reply, self._row)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Keep what was shown of a reply that ended by an error or an interrupt."""
+        await self._stop_refreshing()
+        if not self._finished and (self._monologue or self._speech):
+            await self._queue_manager.store_incomplete(self._shown())
+
+    def _shown(self) -> Message:
+        speech = "".join(self._speech)
+        return replace(self._row, content="".join(self._monologue), payload={"speech": speech} if speech else {})
+
+    async def _refresh(self) -> None:
+        while not self._ended.is_set():
+            try:
+                async with asyncio.timeout(REFRESH_S):
+                    await self._ended.wait()
+            except TimeoutError:
+                if self._changed:
+                    self._changed = False
+                    self._row = await self._queue_manager.store_draft(self._shown())
+
+    async def _stop_refreshing(self) -> None:
+        """Let a write under way come to its end: only then is it known whether the row exists."""
+        self._ended.set()
+        if self._refresher:
+            await asyncio.wait([self._refresher])
+            self._refresher.result()
+            self._refresher = None

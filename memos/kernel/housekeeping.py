@@ -1,0 +1,31 @@
+"""What is done while the agent waits for its user: the derived index catches up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from memos.kernel.kernel import Kernel
+
+SETTLING_S = 2.0
+"""How long the agent must have been idle: nobody's typing is slowed by work that can wait."""
+
+
+async def index_when_idle(kernel: Kernel, step: Callable[[], int]) -> None:
+    """Call `step` (a batch of rows; returns how many) in a thread while the kernel is idle, until cancelled.
+
+    The index is derived from the database and nothing waits for it, so a failure is logged and ends this task only.
+    """
+    while True:
+        await kernel.idle()
+        await asyncio.sleep(SETTLING_S)
+        if kernel.busy:
+            continue
+        try:
+            done = await asyncio.to_thread(step)
+        except Exception:
+            logging.getLogger(__name__).exception("indexing stopped")
+            return
+        if not done:
+            await kernel.next_turn()

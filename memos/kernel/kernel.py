@@ -1,0 +1,233 @@
+"""The kernel: a task with an inbox. Events go in; what happens is published to whoever listens.
+
+The whole control flow is `Kernel._cycle`: fetch an event, infer a reply, execute its calls, and let control decide who
+gets the next time slice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from memos.errors import MemosError, ProcessorUnreachable
+from memos.kernel.control import Limits, Turn, heartbeat_after, reason_it_is_not_whole, reason_to_stop
+from memos.kernel.draft import Draft
+from memos.kernel.executor import Executor
+from memos.kernel.main_context import MainContext
+from memos.kernel.outputs import OutputBoard, Subscription
+from memos.kernel.queue_manager import QueueManager
+from memos.llm.processor import Processor
+from memos.messages import (
+    Event,
+    EventKind,
+    FunctionResult,
+    Message,
+    OutputBody,
+    Reply,
+    ReplyPart,
+    ReplyStored,
+    StepStarted,
+    Stopped,
+    TurnDone,
+)
+from memos.storage.agents import Agent
+
+
+@dataclass(slots=True)
+class Machine:
+    """What a kernel drives: the processor and the parts around it, wired at boot."""
+
+    processor: Processor
+    main_context: MainContext
+    queue_manager: QueueManager
+    executor: Executor
+    limits: Limits
+    idle_heartbeat_s: float = 0.0
+    """After so long without any event a timer event wakes the agent; 0: never."""
+
+
+class Kernel:
+    """One agent at work. `run` is the task; `post`, `cancel` and `subscribe` may be called from its event loop."""
+
+    def __init__(self, agent: Agent, machine: Machine) -> None:
+        self.agent = agent
+        self._machine = machine
+        self._board = OutputBoard(agent.id)
+        self._inbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._turn_task: asyncio.Task[None] | None = None
+        self._deferring: set[asyncio.Task[None]] = set()
+        self._unfinished = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._turn_over = asyncio.Event()
+
+    # --- from outside --------------------------------------------------------------------------------------
+
+    def subscribe(self) -> Subscription:
+        """Return a subscription to all that happens from now on."""
+        return self._board.subscribe()
+
+    def post(self, event: Event) -> None:
+        """Put an event into the inbox. While a turn runs it is kept on disk until its own turn comes."""
+        if self.busy:
+            task = asyncio.get_running_loop().create_task(self._machine.queue_manager.defer(event))
+            self._deferring.add(task)
+            task.add_done_callback(self._deferring.discard)
+        self._enqueue(event)
+
+    def cancel(self) -> None:
+        """Stop the running turn: its connection is closed, what was shown is kept and marked."""
+        if self._turn_task:
+            self._turn_task.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn runs or an event waits."""
+        return self._unfinished > 0
+
+    async def idle(self) -> None:
+        """Return when the inbox is empty and no turn runs."""
+        await self._idle.wait()
+
+    async def next_turn(self) -> None:
+        """Return when a turn, begun now or later, has ended."""
+        self._turn_over.clear()
+        await self._turn_over.wait()
+
+    @property
+    def processor(self) -> Processor:
+        """The processor that runs the next step."""
+        return self._machine.processor
+
+    @processor.setter
+    def processor(self, processor: Processor) -> None:
+        self._machine.processor = processor
+
+    # --- the task ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve events until cancelled. Events that a crash left in the inbox come first."""
+        for event in await self._machine.queue_manager.open():
+            self._enqueue(event)
+        try:
+            while True:
+                await self._serve(await self._next_event())
+                self._unfinished -= 1
+                if not self._unfinished:
+                    self._idle.set()
+        finally:
+            self._board.close()
+
+    async def _serve(self, event: Event) -> None:
+        """Run one turn as a task of its own, so that it can be cancelled alone."""
+        turn = Turn()
+        self._turn_task = asyncio.create_task(self._cycle(event, turn))
+        try:
+            await asyncio.wait([self._turn_task])
+        finally:  # also where the kernel itself is being closed
+            task, self._turn_task = self._turn_task, None
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        stopped = _how_it_ended(task)
+        if stopped:
+            await self._machine.queue_manager.settle()
+        self._publish(turn, stopped)
+        self._publish(turn, TurnDone(turn.steps))
+        self._turn_over.set()
+
+    async def _cycle(self, event: Event | None, turn: Turn) -> None:
+        """One turn: fetch, infer, execute, control, until the agent yields."""
+        while event is not None:
+            await self._fetch(event, turn)
+            reply = await self._infer(turn)
+            results = await self._execute(reply, turn)
+            event = self._control(results, turn)
+
+    async def _fetch(self, event: Event, turn: Turn) -> None:
+        stored = await self._machine.queue_manager.append_event(event, turn)
+        turn.start_seq = turn.start_seq or stored.seq
+
+    async def _infer(self, turn: Turn) -> Message:
+        """Stream one reply and store it, calls pending. Raises: ProcessorError; what was shown is kept."""
+        machine = self._machine
+        turn.steps += 1
+        self._publish(turn, StepStarted(turn.steps, machine.limits.steps))
+        prompt, evicted = await machine.main_context.prompt(machine.processor)
+        self._publish(turn, evicted)
+        async with Draft(machine.queue_manager, turn) as draft, _closing(machine.processor.infer(prompt)) as parts:
+            async for part in parts:
+                if isinstance(part, Reply):
+                    return await self._keep(part, draft, turn)
+                draft.add(part)
+                self._publish(turn, part)
+        raise ProcessorUnreachable(f"{machine.processor.model} gave no reply.", "say it again, or /model for another")
+
+    async def _keep(self, reply: Reply, draft: Draft, turn: Turn) -> Message:
+        stored = await draft.finish(reply)
+        turn.note_usage(reply.usage)
+        self._publish(turn, ReplyStored(reply))
+        self._publish(turn, reply.usage)
+        self._publish(turn, reason_it_is_not_whole(reply))
+        return stored
+
+    async def _execute(self, reply: Message, turn: Turn) -> list[FunctionResult]:
+        turn.note_calls(reply.calls)
+        return await self._machine.executor.execute(reply, turn, lambda body: self._publish(turn, body))
+
+    def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:
+        heartbeat = heartbeat_after(results)
+        if heartbeat is None:
+            return None
+        stop = reason_to_stop(turn, self._machine.limits)
+        self._publish(turn, stop)
+        return None if stop else heartbeat
+
+    # --- the inbox -----------------------------------------------------------------------------------------
+
+    def _enqueue(self, event: Event) -> None:
+        self._unfinished += 1
+        self._idle.clear()
+        self._inbox.put_nowait(event)
+
+    async def _next_event(self) -> Event:
+        """Return the next event of the inbox, or a timer event where the agent was left alone long enough."""
+        machine = self._machine
+        while True:
+            try:
+                async with asyncio.timeout(machine.idle_heartbeat_s or None):
+                    return await self._inbox.get()
+            except TimeoutError:
+                if await machine.queue_manager.may_be_woken():
+                    self._enqueue(Event(EventKind.TIMER, payload={"reason": "Nothing has happened for a while."}))
+
+    def _publish(self, turn: Turn, body: OutputBody | None) -> None:
+        if body is not None:
+            self._board.publish(turn.id, body)
+
+
+@asynccontextmanager
+async def _closing(parts: AsyncIterator[ReplyPart]) -> AsyncIterator[AsyncIterator[ReplyPart]]:
+    """Close the stream, and with it its connection, however the block is left."""
+    try:
+        yield parts
+    finally:
+        aclose = getattr(parts, "aclose", None)
+        if aclose:
+            await aclose()
+
+
+def _how_it_ended(task: asyncio.Task[None]) -> Stopped | None:
+    """Return what to tell about a turn that did not end by itself. A bug is logged whole and shown as one."""
+    if task.cancelled():
+        return Stopped("Stopped. What was shown is kept; say something to go on.", "cancelled", 130)
+    error = task.exception()
+    if error is None:
+        return None
+    if isinstance(error, MemosError):
+        return Stopped(str(error), "error", error.exit_code)
+    logging.getLogger(__name__).error("a turn failed", exc_info=error)
+    return Stopped(f"memos has a bug: {type(error).__name__}: {error}. Your message is kept.", "error", 1)

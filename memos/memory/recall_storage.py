@@ -1,0 +1,327 @@
+"""Recall storage: every message ever, in order. The FIFO queue is a view on its newest rows.
+
+Source: Packer et al. 2023, §2.2.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from memos.errors import FunctionFailed
+from memos.functions.arguments import parsed_leniently
+from memos.functions.syscalls import Syscalls
+from memos.functions.table import function
+from memos.memory.pages import PAGE_SIZE, Line, page_text
+from memos.memory.search import Search, index_text
+from memos.messages import (
+    Event,
+    EventKind,
+    FunctionCall,
+    Message,
+    MessageState,
+    Origin,
+    Provenance,
+    Reply,
+    utc_now,
+)
+from memos.storage.database import Database
+
+DID_NOT_COMPLETE = "This call did not complete: memos was interrupted before its result was known."
+
+
+class RecallStorage:
+    """The messages of one agent. Methods that write are transactions; they return what is now stored."""
+
+    def __init__(self, database: Database, agent_id: str, agent_name: str, search: Search, syscalls: Syscalls) -> None:
+        self._database = database
+        self._agent_id = agent_id
+        self._agent_name = agent_name
+        self._search = search
+        self._syscalls = syscalls
+
+    # --- writing, in the order of design: event, reply, result --------------------------------------------
+
+    def append(self, message: Message) -> Message:
+        """Store a new row and return it with its `seq`. A row whose id is there already is returned unchanged."""
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT seq FROM messages WHERE id = ?", (message.id,)).fetchone()
+            if row:
+                return replace(message, seq=row["seq"])
+            values = _columns(message) | self._spoken(message)
+            cursor = connection.execute(_INSERT, values)
+            connection.execute("DELETE FROM inbox WHERE id = ?", (message.id,))
+            return replace(message, seq=int(cursor.lastrowid or 0))
+
+    def update(self, message: Message) -> Message:
+        """Refresh a provisional row, or make it complete or incomplete; rows that are final stay as they are."""
+        with self._database.transaction() as connection:
+            connection.execute(_UPDATE, _columns(message) | self._spoken(message) | {"seq": message.seq})
+        return message
+
+    def defer(self, event: Event) -> None:
+        """Keep an event that came while a turn was running until the kernel fetches it."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO inbox (id, agent_id, kind, text, payload, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    event.id,
+                    self._agent_id,
+                    event.kind,
+                    event.text,
+                    json.dumps(dict(event.payload)),
+                    event.created_at.isoformat(),
+                ),
+            )
+
+    def deferred(self) -> list[Event]:
+        """Return the events that were acknowledged but never fetched, in order."""
+        rows = self._database.query(
+            "SELECT * FROM inbox WHERE agent_id = ? AND id NOT IN (SELECT id FROM messages) ORDER BY seq",
+            (self._agent_id,),
+        )
+        return [
+            Event(
+                EventKind(row["kind"]),
+                row["text"],
+                json.loads(row["payload"]),
+                row["id"],
+                datetime.fromisoformat(row["created_at"]),
+            )
+            for row in rows
+        ]
+
+    def settle(self, queue_start: int) -> int:
+        """Close what a crash or an interrupt left open; return how many rows that touched.
+
+        A provisional row becomes incomplete; a call without a result gets a neutral one, placed after the rows
+        that are there.
+        """
+        with self._database.transaction() as connection:
+            cursor = connection.execute(
+                "UPDATE messages SET state = 'incomplete', calls = '[]' WHERE agent_id = ? AND state = 'provisional'",
+                (self._agent_id,),
+            )
+            touched = cursor.rowcount
+            open_calls = _without_result(self.queue(queue_start))
+            for reply, call in open_calls:
+                self.append(
+                    Message(
+                        role="tool",
+                        content=DID_NOT_COMPLETE,
+                        agent_id=self._agent_id,
+                        turn_id=reply.turn_id,
+                        name=call.name,
+                        call_id=call.id,
+                        ok=False,
+                    )
+                )
+            return touched + len(open_calls)
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    def queue(self, queue_start: int) -> list[Message]:
+        """Return the live rows from `queue_start` on, in order of `seq`: the FIFO queue."""
+        rows = self._database.query(
+            "SELECT * FROM messages WHERE agent_id = ? AND seq >= ? AND origin = 'live' AND superseded_by IS NULL"
+            " ORDER BY seq",
+            (self._agent_id, queue_start),
+        )
+        return [message_of(row) for row in rows]
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many messages recall storage and how many passages archival storage hold, at a cost of O(1)."""
+        row = self._database.query("SELECT recall, archival FROM counts WHERE agent_id = ?", (self._agent_id,))[0]
+        return row["recall"], row["archival"]
+
+    @function()
+    def conversation_search(self, query: str, page: int = 0) -> str:
+        """Search everything said in this conversation so far, including what has left the queue.
+
+        Args:
+            query: What to look for: words, a name, a question.
+            page: Which page of results, from 0.
+        """
+        found = self._search.find(
+            self._agent_id,
+            query,
+            limit=PAGE_SIZE,
+            offset=_checked_page(page) * PAGE_SIZE,
+            exclude_from_seq=self._syscalls.turn_start,
+        )
+        return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page)
+
+    @function()
+    def conversation_search_date(self, start_date: str, end_date: str, page: int = 0) -> str:
+        """List what was said between two days, oldest first.
+
+        Args:
+            start_date: The first day, as YYYY-MM-DD, or today.
+            end_date: The last day, included, as YYYY-MM-DD, or today.
+            page: Which page of results, from 0.
+        """
+        first, last = _day(start_date, "start_date"), _day(end_date, "end_date")
+        span = (
+            self._agent_id,
+            _midnight(first).isoformat(),
+            _midnight(last + timedelta(days=1)).isoformat(),
+            self._syscalls.turn_start,
+        )
+        where = (
+            "agent_id = ? AND said <> '' AND created_at >= ? AND created_at < ? AND seq < ? AND superseded_by IS NULL"
+        )
+        total = self._database.query(f"SELECT count(*) FROM messages WHERE {where}", span)[0][0]  # noqa: S608
+        rows = self._database.query(
+            f"SELECT seq FROM messages WHERE {where} ORDER BY created_at, seq LIMIT ? OFFSET ?",  # noqa: S608
+            (*span, PAGE_SIZE, _checked_page(page) * PAGE_SIZE),
+        )
+        return page_text(self._lines([row["seq"] for row in rows]), total, page)
+
+    def _lines(self, seqs: Sequence[int]) -> list[Line]:
+        marks = ", ".join("?" * len(seqs))
+        rows = self._database.query(
+            f"SELECT seq, speaker, said, created_at FROM messages WHERE seq IN ({marks})",  # noqa: S608
+            list(seqs),
+        )
+        by_seq = {row["seq"]: row for row in rows}
+        return [
+            Line(datetime.fromisoformat(by_seq[s]["created_at"]), by_seq[s]["said"], by_seq[s]["speaker"])
+            for s in seqs
+            if s in by_seq
+        ]
+
+    def _spoken(self, message: Message) -> dict[str, str]:
+        said = spoken_words(message)
+        speaker = self._agent_name if message.role == "assistant" else "user"
+        text = index_text(message.created_at.astimezone(), speaker, said) if said else ""
+        return {"said": said, "speaker": speaker if said else "", "search_text": text}
+
+
+def event_message(event: Event, agent_id: str, turn_id: str) -> Message:
+    """Return the row that an event becomes; it keeps the event's id, so storing it twice stores it once."""
+    offset = event.created_at.astimezone().utcoffset() or timedelta()
+    return Message(
+        role="user",
+        content=event.text,
+        agent_id=agent_id,
+        turn_id=turn_id,
+        kind=event.kind,
+        payload=dict(event.payload) | {"utc_offset_min": int(offset.total_seconds() // 60)},
+        provenance=Provenance.USER if event.kind is EventKind.USER_MESSAGE else Provenance.SYSTEM,
+        id=event.id,
+        created_at=event.created_at,
+    )
+
+
+def reply_message(reply: Reply, draft: Message) -> Message:
+    """Return `draft` as the complete row of `reply`: monologue or plain text as content, calls pending."""
+    return replace(
+        draft,
+        content=reply.monologue if reply.calls else reply.text or reply.monologue,
+        payload={} if reply.calls or not reply.text else {"spoken": True},
+        calls=reply.calls,
+        reasoning=reply.reasoning,
+        state=MessageState.COMPLETE,
+        created_at=utc_now(),
+    )
+
+
+def spoken_words(message: Message) -> str:
+    """Return what user and agent said to each other in this row; empty for monologue, packets and results."""
+    if message.role == "user":
+        return message.content if message.kind is EventKind.USER_MESSAGE else ""
+    if message.role == "tool":
+        return ""
+    if message.state is not MessageState.COMPLETE:
+        return str(message.payload.get("speech", ""))
+    if message.payload.get("spoken"):
+        return message.content
+    arguments = (parsed_leniently(call.arguments) for call in message.calls if call.name == "send_message")
+    return "\n".join(str(given["message"]) for given in arguments if given.get("message"))
+
+
+def message_of(row: sqlite3.Row) -> Message:
+    """Return the message in a row of the table `messages`."""
+    return Message(
+        role=row["role"],
+        content=row["content"],
+        agent_id=row["agent_id"],
+        turn_id=row["turn_id"],
+        kind=EventKind(row["kind"]) if row["kind"] else None,
+        payload=json.loads(row["payload"]),
+        name=row["name"],
+        calls=tuple(FunctionCall(**call) for call in json.loads(row["calls"])),
+        call_id=row["call_id"],
+        ok=None if row["ok"] is None else bool(row["ok"]),
+        reasoning=json.loads(row["reasoning"]) if row["reasoning"] else None,
+        attachments=tuple(json.loads(row["attachments"])),
+        state=MessageState(row["state"]),
+        origin=Origin(row["origin"]),
+        provenance=Provenance(row["provenance"]),
+        session=row["session"],
+        superseded_by=row["superseded_by"],
+        id=row["id"],
+        seq=row["seq"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+    )
+
+
+_FIELDS: Mapping[str, Callable[[Message], Any]] = {
+    "id": lambda m: m.id,
+    "agent_id": lambda m: m.agent_id,
+    "turn_id": lambda m: m.turn_id,
+    "role": lambda m: m.role,
+    "kind": lambda m: m.kind,
+    "name": lambda m: m.name,
+    "content": lambda m: m.content,
+    "payload": lambda m: json.dumps(dict(m.payload)),
+    "calls": lambda m: json.dumps([{"id": c.id, "name": c.name, "arguments": c.arguments} for c in m.calls]),
+    "call_id": lambda m: m.call_id,
+    "ok": lambda m: m.ok,
+    "reasoning": lambda m: json.dumps(dict(m.reasoning)) if m.reasoning else None,
+    "attachments": lambda m: json.dumps(list(m.attachments)),
+    "state": lambda m: m.state,
+    "origin": lambda m: m.origin,
+    "provenance": lambda m: m.provenance,
+    "session": lambda m: m.session,
+    "created_at": lambda m: m.created_at.isoformat(),
+}
+_STORED = (*_FIELDS, "said", "speaker", "search_text")
+_INSERT = f"INSERT INTO messages ({', '.join(_STORED)}) VALUES ({', '.join(':' + name for name in _STORED)})"  # noqa: S608
+_UPDATE = (
+    f"UPDATE messages SET {', '.join(f'{name} = :{name}' for name in _STORED if name != 'id')}"  # noqa: S608
+    " WHERE seq = :seq AND state = 'provisional'"
+)
+
+
+def _columns(message: Message) -> dict[str, Any]:
+    return {name: value(message) for name, value in _FIELDS.items()}
+
+
+def _without_result(queue: Sequence[Message]) -> list[tuple[Message, FunctionCall]]:
+    answered = {message.call_id for message in queue if message.role == "tool"}
+    return [(message, call) for message in queue for call in message.calls if call.id not in answered]
+
+
+def _checked_page(page: int) -> int:
+    if not 0 <= page <= 1_000_000:
+        raise FunctionFailed("page is a whole number from 0.")
+    return page
+
+
+def _day(text: str, name: str) -> date:
+    if text.strip().lower() in ("today", "now"):
+        return utc_now().astimezone().date()
+    try:
+        return datetime.fromisoformat(text.strip()).date()
+    except ValueError as error:
+        raise FunctionFailed(f'{name} is a day as YYYY-MM-DD, or "today".') from error
+
+
+def _midnight(day: date) -> datetime:
+    """Return the beginning of a local day, in UTC as the rows have it."""
+    return datetime.combine(day, time()).astimezone().astimezone(utc_now().tzinfo)
