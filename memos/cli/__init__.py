@@ -1,0 +1,150 @@
+"""The commands. `main` is the edge of the program: signals and errors become exit codes here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, NoReturn
+
+import memos
+from memos.errors import MemosError
+from memos.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXIT_OK, EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run memos with these arguments (those of the process when None) and return the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    os.umask(0o077)  # everything written from here on is the user's alone
+    if words in (["--version"], ["-V"]):
+        sys.stdout.write(f"memos {memos.__version__}\n")
+        return EXIT_OK
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _leave)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()  # a reader that has gone away is noticed here, not in the interpreter's last moments
+    except MemosError as error:
+        return _tell(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return _close_quietly()
+    except Exception as error:
+        return _tell_bug(error)
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    import typer
+    from typer.main import get_command
+
+    from memos.cli.app import app
+
+    command = get_command(app)
+    if "_MEMOS_COMPLETE" in os.environ:  # the shell asks what could follow
+        command.main(prog_name="memos")
+    try:  # not `command.main`: it would turn a closed pipe and Ctrl-C into exit codes of its own
+        with command.make_context("memos", words) as context:
+            code = command.invoke(context)
+    except typer.Exit as error:
+        return error.exit_code
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        return _tell_usage(error)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def _tell(error: MemosError) -> int:
+    _print_problem(error.what, error.next_step)
+    if debugging():
+        _print_traceback(error)
+    return error.exit_code
+
+
+def _tell_usage(error: Exception) -> int:
+    """Tell of a wrong command line. typer's own errors live in a private module, so they are known by their shape."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "memos"
+    what = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
+    _print_problem(what, f"{path} --help")
+    return EXIT_BAD_INPUT
+
+
+def _tell_bug(error: Exception) -> int:
+    if debugging():
+        _print_traceback(error)
+        _print_problem(f"A bug in memos: {type(error).__name__}.", "the traceback stands above")
+        return EXIT_BUG
+    path = _log_bug(error)
+    where = f"the details are in {path}" if path else "run it again with memos --debug for the details"
+    _print_problem(f"A bug in memos stopped it ({type(error).__name__}); what was confirmed is safe.", where)
+    return EXIT_BUG
+
+
+def _print_problem(what: str, next_step: str) -> None:
+    """Write one sentence and its next step to stderr, in colour on a terminal that wants colour."""
+    coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    cross = "\x1b[31m✗\x1b[0m" if coloured else "✗"
+    sys.stderr.write(f"{cross} {safe_line(what)}\n")
+    if next_step:
+        sys.stderr.write(f"  Next: {safe_line(next_step)}\n")
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted: `memos --debug …` or MEMOS_DEBUG=1."""
+    return os.environ.get("MEMOS_DEBUG", "") not in ("", "0")
+
+
+def _print_traceback(error: BaseException) -> None:
+    sys.stderr.write(_without_keys(_traceback(error), os.environ))
+
+
+def _log_bug(error: Exception) -> Path | None:
+    """Write the traceback into a log file and return its place, or None where even that fails."""
+    from datetime import UTC, datetime
+
+    from memos.config import Places
+
+    folder = Places.find(os.environ).logs
+    path = folder / f"bug-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    text = f"memos {memos.__version__}, Python {sys.version.split()[0]}, {sys.platform}\n{_traceback(error)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(_without_keys(text, os.environ), encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return path
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback
+
+    trace: TracebackType | None = error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def _without_keys(text: str, environ: Mapping[str, str]) -> str:
+    """Return `text` without the secrets of the environment: an exception may quote the request that failed."""
+    for name, value in environ.items():
+        if len(value) >= 8 and any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD")):
+            text = text.replace(value, f"<{name}>")
+    return text
+
+
+def _close_quietly() -> int:
+    """Give stdout a place to go: the interpreter flushes it once more at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK

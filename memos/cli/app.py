@@ -1,0 +1,131 @@
+"""The table of commands: names, flags and help. Each command's work is in a file of its own, imported when it runs."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+import memos
+
+app = typer.Typer(
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: drawing it with rich would cost half as much again as the rest
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+class Listed(StrEnum):
+    """What `memos list` can list."""
+
+    AGENTS = "agents"
+    PERSONAS = "personas"
+    HUMANS = "humans"
+    MODELS = "models"
+
+
+AgentName = Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent; the one used last if left out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting by its dotted name; repeatable.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def memos_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also: MEMOS_DEBUG=1).")] = False,
+) -> int:
+    """A terminal chat whose agent never forgets. Without a command: open the agent used last."""
+    if debug:
+        os.environ["MEMOS_DEBUG"] = "1"
+    if version:
+        typer.echo(f"memos {memos.__version__}")
+    elif context.invoked_subcommand is None:
+        from memos.cli.run import run
+
+        return run(None, flags={}, prompt=None, new=False, read_only=False, take_over=False)
+    return 0
+
+
+@app.command("run")
+def run_command(
+    agent: AgentName = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Say one thing, print the reply, leave.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="Any litellm id, builtin/tiny, gguf:PATH or scripted:PATH."
+        ),
+    ] = None,
+    api_base: Annotated[
+        str | None, typer.Option("--api-base", metavar="URL", help="Address of an OpenAI-compatible server.")
+    ] = None,
+    persona: Annotated[
+        str | None, typer.Option("--persona", metavar="NAME", help="Who a new agent is (memos list personas).")
+    ] = None,
+    human: Annotated[
+        str | None, typer.Option("--human", metavar="NAME", help="Whom it talks to (memos list humans).")
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Begin a new agent.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look without writing.")] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Continue here what is open in another terminal.")
+    ] = False,
+    assignments: Assignments = None,
+) -> int:
+    """Talk to an agent."""
+    from memos.cli.run import run
+    from memos.config import parse_assignments
+
+    named = {"model": model, "api_base": api_base, "persona": persona, "human": human}
+    flags = {
+        **parse_assignments(assignments or ()),
+        **{key: value for key, value in named.items() if value is not None},
+    }
+    return run(agent, flags=flags, prompt=prompt, new=new, read_only=read_only, take_over=take_over)
+
+
+@app.command("configure")
+def configure_command(
+    assignments: Assignments = None,
+    non_interactive: Annotated[
+        bool, typer.Option("--non-interactive", help="Ask nothing; take what --set says.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print each setting and where it comes from.")] = False,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Try a newly chosen model before it is kept.")] = True,
+) -> int:
+    """Choose a model, and change settings."""
+    from memos.cli.configure import configure
+
+    return configure(assignments or [], non_interactive=non_interactive, show=show, test=test)
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[
+        Listed, typer.Argument(metavar="[agents|personas|humans|models]", show_default=False, help="What to list.")
+    ] = Listed.AGENTS,
+    as_json: AsJson = False,
+) -> int:
+    """List agents, personas, humans or models."""
+    from memos.cli.list import list_things
+
+    return list_things(what.value, as_json=as_json)
+
+
+@app.command("show")
+def show_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list).")],
+    as_json: AsJson = False,
+) -> int:
+    """Show an agent: model, memory, last messages."""
+    from memos.cli.show import show
+
+    return show(agent, as_json=as_json)
