@@ -1,0 +1,59 @@
+"""The README is true: CI runs its two commands, its commands and flags exist, its exit codes are the tree's."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+from memos import errors
+
+CHECKOUT = Path(__file__).parents[1]
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def fenced_commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_the_two_commands_are_the_first_two_and_ci_runs_them_to_the_letter() -> None:
+    first, second = fenced_commands()[:2]
+    assert first == "pip install . && memos run"
+    assert second == "pip install -e '.[dev]' && python -m pytest"
+    ci = (CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")
+    assert f"'{first}'" in ci
+    assert f'"{second}"' in ci
+
+
+def test_size_and_time_are_said_before_the_commands() -> None:
+    before = README[: README.index("pip install")]
+    assert "about 1 GB" in before
+    assert "about a minute" in before
+    assert "3.11" in before
+
+
+def test_the_exit_codes_are_those_of_the_tree_of_errors() -> None:
+    in_readme = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    tree = [member for _, member in inspect.getmembers(errors, inspect.isclass)]
+    in_code = {error.exit_code for error in tree if issubclass(error, errors.MemosError)}
+    assert in_readme == in_code | {0}
+
+
+def test_every_persona_of_the_changelog_is_shipped() -> None:
+    changelog = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"^- Personas: (.*)\.$", changelog, re.MULTILINE)
+    assert set(named.split(", ")) == {path.stem for path in (CHECKOUT / "personas").glob("*.md")}
+
+
+def test_it_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.splitlines()) <= 120
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+        assert (CHECKOUT / target).exists(), target
+
+
+def test_nobody_is_told_to_install_the_packages_of_others() -> None:
+    name = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    assert f"pip install {name}" in README
+    assert not re.search(r"pip install memos(?!-)|uvx memos", README)
