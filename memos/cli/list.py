@@ -1,0 +1,158 @@
+"""`memos list`: agents, personas, humans, models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from memos.cli.printing import local_time, note, print_json, print_table
+from memos.config import Places, Portrait, Settings, find_key, list_humans, list_personas, read_config
+from memos.errors import MemosError
+
+Row = dict[str, Any]
+
+
+def list_things(what: str, *, as_json: bool) -> int:
+    """Print what there is of `agents`, `personas`, `humans` or `models`. Raises: MemosError."""
+    places = Places.find(os.environ)
+    if what == "agents":
+        _print(agent_rows(places), as_json, "No agent yet. Begin one: memos run", _agent_cells)
+    elif what == "models":
+        _print(model_rows(places, os.environ), as_json, "", _model_cells)
+    else:
+        portraits = list_personas(places) if what == "personas" else list_humans(places)
+        _print([_portrait_row(portrait) for portrait in portraits], as_json, f"No {what} found.", _portrait_cells)
+    return 0
+
+
+def _print(rows: list[Row], as_json: bool, when_empty: str, cells: Any) -> None:
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(list(cells(rows[0])), [list(cells(row).values()) for row in rows])
+    else:
+        note(when_empty)
+
+
+# --- Agents ---------------------------------------------------------------------------------------------------
+
+_AGENTS = """
+SELECT agents.name, model, persona_name AS persona, human_name AS human, created_at, last_login_at,
+       recall AS messages, archival AS passages
+FROM agents JOIN counts ON counts.agent_id = agents.id
+ORDER BY coalesce(last_login_at, created_at) DESC, agents.name
+"""
+
+
+def agent_rows(places: Places) -> list[Row]:
+    """Return a row per agent, the one used last first; times are UTC. A database is not created by looking."""
+    if not places.database.exists():
+        return []
+    from memos.storage.database import Database
+
+    database = Database.open(places.database)
+    try:
+        return [dict(row) for row in database.query(_AGENTS)]
+    finally:
+        database.close()
+
+
+def _agent_cells(row: Row) -> dict[str, str]:
+    from datetime import datetime
+
+    used = row["last_login_at"] or row["created_at"]
+    return {
+        "agent": row["name"],
+        "model": row["model"],
+        "persona": row["persona"],
+        "last used": local_time(datetime.fromisoformat(used)),
+        "messages": f"{row['messages']:,}",
+        "memories": f"{row['passages']:,}",
+    }
+
+
+# --- Personas and humans --------------------------------------------------------------------------------------
+
+
+def _portrait_row(portrait: Portrait) -> Row:
+    return {
+        "name": portrait.name,
+        "title": portrait.title,
+        "description": portrait.description,
+        "characters": len(portrait.text),
+        "own": portrait.own,
+        "problem": portrait.problem,
+    }
+
+
+def _portrait_cells(row: Row) -> dict[str, str]:
+    about = f"cannot be used: {row['problem']}" if row["problem"] else row["description"]
+    return {"name": row["name"], "about": about, "from": "you" if row["own"] else "memos"}
+
+
+# --- Models ---------------------------------------------------------------------------------------------------
+
+
+def model_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
+    """Return a row per model within reach: built in, on disk, of the configured endpoint, of servers on loopback."""
+    from memos.llm.discovery import find_local_servers
+
+    rows = [*_builtin_rows(places.cache), *_gguf_rows(places.cache)]
+    try:
+        rows += _configured_rows(places, environ)
+    except MemosError as error:
+        note(f"The configured endpoint could not be asked. {error}")
+    for server in find_local_servers():
+        rows += [_row(model, server.title, api_base=server.api_base) for model in server.models]
+    return list({(row["model"], row["api_base"]): row for row in rows}.values())
+
+
+def _row(model: str, source: str, *, api_base: str = "", size_bytes: int | None = None, on_disk: bool = False) -> Row:
+    return {"model": model, "source": source, "api_base": api_base, "size_bytes": size_bytes, "on_disk": on_disk}
+
+
+def _builtin_rows(cache: Path) -> list[Row]:
+    from memos.llm.weights import BUILTIN, is_present
+
+    return [
+        _row(name, "built in", size_bytes=model.size_bytes, on_disk=is_present(cache, model))
+        for name, model in BUILTIN.items()
+    ]
+
+
+def _gguf_rows(cache: Path) -> list[Row]:
+    from memos.llm.weights import BUILTIN
+
+    shipped = {model.file_name for model in BUILTIN.values()}
+    files = [path for path in sorted(cache.rglob("*.gguf")) if path.name not in shipped] if cache.is_dir() else []
+    return [_row(f"gguf:{path}", "file", size_bytes=path.stat().st_size, on_disk=True) for path in files]
+
+
+def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
+    """Ask the endpoint the user configured; none, or one in the process, is not asked."""
+    from memos.llm.catalogue import LOCAL_PREFIXES, key_variables, provider, provider_of
+    from memos.llm.discovery import list_endpoint_models, list_provider_models
+
+    settings = Settings.resolve({}, environ, {}, read_config(places.config_file).given)
+    config, prefix = settings.config, provider_of(settings.config.model)
+    if not config.model or prefix in LOCAL_PREFIXES:
+        return []
+    key = find_key(settings, places, environ, provider=prefix, variables=key_variables(prefix))
+    rows = [_row(config.model, "configured", api_base=config.api_base)]
+    known = provider(prefix)
+    if config.api_base:
+        names = list_endpoint_models(config.api_base, prefix=prefix, key=key.value if key else None, timeout_s=5)
+    elif known and key:
+        names = list_provider_models(known, key.value, timeout_s=5)
+    else:
+        names = []
+    source = config.api_base or (known.title if known else prefix)
+    return rows + [_row(name, source, api_base=config.api_base) for name in names if name != config.model]
+
+
+def _model_cells(row: Row) -> dict[str, str]:
+    size = f"{row['size_bytes'] / 1e6:,.0f} MB" if row["size_bytes"] else ""
+    state = ("on disk" if row["on_disk"] else "fetched on first use") if size else row["api_base"]
+    return {"model": row["model"], "from": row["source"], "size": size, "where": state}

@@ -1,0 +1,161 @@
+"""What must be known about providers before any of them is asked: key variables, addresses, ports. No model names.
+
+Names of providers are litellm's prefixes, such as `anthropic` in `anthropic/…`. Facts about single models (chat or not,
+functions or not) are read from the table that litellm ships, as data: importing litellm costs seconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from memos.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A remote provider. `models_url` answers with its models; empty where there is no such address to ask."""
+
+    prefix: str
+    title: str
+    key_variables: tuple[str, ...]
+    models_url: str = ""
+    key_style: Literal["bearer", "x-api-key"] = "bearer"
+
+
+PROVIDERS: tuple[Provider, ...] = (
+    Provider("openai", "OpenAI", ("OPENAI_API_KEY",), "https://api.openai.com/v1/models"),
+    Provider(
+        "anthropic", "Anthropic", ("ANTHROPIC_API_KEY",), "https://api.anthropic.com/v1/models?limit=1000", "x-api-key"
+    ),
+    Provider(
+        "gemini",
+        "Google Gemini",
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        "https://generativelanguage.googleapis.com/v1beta/openai/models",
+    ),
+    Provider("groq", "Groq", ("GROQ_API_KEY",), "https://api.groq.com/openai/v1/models"),
+    Provider("mistral", "Mistral", ("MISTRAL_API_KEY",), "https://api.mistral.ai/v1/models"),
+    Provider("openrouter", "OpenRouter", ("OPENROUTER_API_KEY",), "https://openrouter.ai/api/v1/models"),
+    Provider("deepseek", "DeepSeek", ("DEEPSEEK_API_KEY",), "https://api.deepseek.com/models"),
+    Provider("xai", "xAI", ("XAI_API_KEY",), "https://api.x.ai/v1/models"),
+    Provider(
+        "together_ai", "Together", ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"), "https://api.together.xyz/v1/models"
+    ),
+    Provider(
+        "fireworks_ai",
+        "Fireworks",
+        ("FIREWORKS_AI_API_KEY", "FIREWORKS_API_KEY"),
+        "https://api.fireworks.ai/inference/v1/models",
+    ),
+    Provider("cerebras", "Cerebras", ("CEREBRAS_API_KEY",), "https://api.cerebras.ai/v1/models"),
+    Provider("bedrock", "Amazon Bedrock", ("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServerKind:
+    """A server people run on their own computer: its usual port, and what to put before a model's name."""
+
+    title: str
+    port: int
+    prefix: str
+    api_path: str = "/v1"
+    """Appended to the address to make `api_base`."""
+    models_path: str = "/v1/models"
+
+
+LOCAL_SERVERS: tuple[LocalServerKind, ...] = (
+    LocalServerKind("Ollama", 11434, "ollama_chat", api_path="", models_path="/api/tags"),
+    LocalServerKind("LM Studio", 1234, "lm_studio"),
+    LocalServerKind("llama.cpp", 8080, "openai"),
+    LocalServerKind("vLLM", 8000, "hosted_vllm"),
+    LocalServerKind("koboldcpp", 5001, "openai"),
+)
+
+LOCAL_PREFIXES = frozenset({"builtin", "gguf", "scripted"})
+"""Model strings that never leave the process."""
+
+KEYLESS_PREFIXES = frozenset({"ollama", "ollama_chat", "lm_studio", "hosted_vllm", "llamafile"})
+"""Providers that are usually one's own computer and want no key."""
+
+
+def provider_of(model: str) -> str:
+    """Return the provider's prefix of a model string: `openai` for `openai/gpt…` and for a bare name litellm knows.
+
+    Empty where nobody can say; `builtin`, `gguf` and `scripted` for models in the process.
+    """
+    for separator in (":", "/"):
+        prefix, found, _ = model.partition(separator)
+        if found and (separator == "/" or prefix in LOCAL_PREFIXES):
+            return prefix
+    known = _table().get(model, {})
+    return str(known.get("litellm_provider", ""))
+
+
+def provider(prefix: str) -> Provider | None:
+    """Return the provider of that prefix, or None for one that is not in the catalogue (litellm may know it)."""
+    return next((entry for entry in PROVIDERS if entry.prefix == prefix), None)
+
+
+def key_variables(prefix: str) -> tuple[str, ...]:
+    """Return the environment variables that usually hold this provider's key, the preferred one first; () for none."""
+    if prefix in LOCAL_PREFIXES or prefix in KEYLESS_PREFIXES or not prefix:
+        return ()
+    known = provider(prefix)
+    return known.key_variables if known else (f"{prefix.upper()}_API_KEY",)
+
+
+def needs_key(model: str, api_base: str) -> bool:
+    """Whether a request is sure to fail without a key. Bedrock may have profiles and roles; own servers want none."""
+    prefix = provider_of(model)
+    return bool(key_variables(prefix)) and not api_base and prefix != "bedrock"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What litellm's table says of a model. None: it does not say."""
+
+    mode: str | None
+    calls_functions: bool | None
+    window_tokens: int | None
+
+
+def facts(model: str) -> ModelFacts:
+    """Return what is known of a model string without asking anybody."""
+    _, _, bare = model.partition("/")
+    row = _table().get(model) or _table().get(bare) or {}
+    window = row.get("max_input_tokens")
+    calls = row.get("supports_function_calling")
+    return ModelFacts(
+        row.get("mode") if isinstance(row.get("mode"), str) else None,
+        calls if isinstance(calls, bool) else None,
+        window if isinstance(window, int) else None,
+    )
+
+
+@functools.cache
+def _table() -> Mapping[str, Mapping[str, Any]]:
+    spec = find_spec("litellm")  # finds the folder without importing anything
+    if spec is None or not spec.submodule_search_locations:
+        return MappingProxyType({})
+    path = Path(spec.submodule_search_locations[0]) / "model_prices_and_context_window_backup.json"
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return MappingProxyType({})  # a later litellm may have moved it: then nothing is known of single models
+    return {name: row for name, row in table.items() if isinstance(row, dict)}
+
+
+def usable_model(model: str) -> str:
+    """Return `model` if it can be a model string at all. Raises: BadInput."""
+    text = model.strip()
+    if not text or not text.isprintable() or len(text) > 300:
+        raise BadInput(f"{model!r:.80} cannot be a model.", "for example: builtin/tiny, or provider/name")
+    return text
