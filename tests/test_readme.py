@@ -7,7 +7,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import typer
+
 from memos import errors
+from memos.cli.app import app
 
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +35,25 @@ def test_size_and_time_are_said_before_the_commands() -> None:
     assert "about 1 GB" in before
     assert "about a minute" in before
     assert "3.11" in before
+
+
+def rows_of_commands() -> dict[str, set[str]]:
+    """Return the flags that the README's table names, by command ("" is `memos` alone)."""
+    rows: dict[str, set[str]] = {}
+    for usage, flags in re.findall(r"^\| `memos ?([^`]*)` \|[^|]*\|([^|]*)\|$", README, re.MULTILINE):
+        name = usage.split()[0] if usage else ""
+        rows.setdefault(name, set()).update(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", f"{usage} {flags}"))
+    return rows
+
+
+def test_the_table_of_commands_is_the_command_line() -> None:
+    command_line = typer.main.get_command(app)
+    assert isinstance(command_line, typer.core.TyperGroup)
+    rows = rows_of_commands()
+    assert set(rows) - {""} == set(command_line.commands)
+    for name, command in command_line.commands.items():
+        offered = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+        assert rows[name] <= offered, f"memos {name} has no {rows[name] - offered}"
 
 
 def test_the_exit_codes_are_those_of_the_tree_of_errors() -> None:
