@@ -11,9 +11,8 @@ from collections.abc import Generator
 import pytest
 
 ALLOWED = (
-    r"not a git checkout: no list of files to compare the wheel with",
-    r"the evaluation data beside the project is absent.*",
-    r"needs .+, which this system does not have",
+    r"the evaluation data beside the project is absent.*",  # it is not ours to ship
+    r"needs a POSIX system",  # pseudo-terminals, signals, file modes
 )
 
 
