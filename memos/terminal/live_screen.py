@@ -1,0 +1,389 @@
+"""The live screen: one prompt_toolkit application owns the bottom of the terminal for the whole conversation.
+
+Below: the tail of what is being said, the phase, and the line being typed. Above, in the scrollback: everything that
+is finished, printed once. Enter never ends the application, so typing goes on while a reply streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.patch_stdout import patch_stdout
+from prompt_toolkit.styles import Style
+from rich.cells import cell_len, set_cell_size
+
+from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, TurnDone
+from memos.safe_text import storable
+from memos.terminal.commands import CommandContext, as_message, completions, is_command, run_command
+from memos.terminal.consoles import colours_wanted, make_console, marks_for
+from memos.terminal.painter import Painter
+from memos.terminal.screen_output import make_screen_output, rows_pushed_down
+from memos.terminal.session import READ_ONLY, Session, farewell
+from memos.terminal.signals import signals_handled
+from memos.terminal.type_ahead import typed_ahead
+from memos.terminal.wrapping import displayable
+
+if TYPE_CHECKING:
+    from prompt_toolkit.buffer import Buffer
+
+    from memos.kernel.outputs import Subscription
+
+REDRAW_S = 0.05
+"""Streamed text is redrawn at most so often; everything else at once."""
+TICK_S = 0.1
+TWICE_S = 2.0
+WAITING_SHOWN = 3
+_MENU_ROWS = 6
+_STYLE = Style.from_dict(
+    {
+        "prompt": "bold ansigreen",
+        "thought": "dim italic",
+        "name": "bold ansigreen",
+        "speech": "",
+        "waiting": "dim",
+        "phase": "dim",
+    }
+)
+
+
+class LiveScreen:
+    """One conversation on a terminal that can move its cursor."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        colours = colours_wanted()
+        self._output = make_screen_output(sys.stdout, colours)
+        self._paper = io.StringIO()
+        self._console = make_console(self._paper, colours=colours)
+        self._marks = marks_for(sys.stdout)
+        self._painter = Painter(
+            self._console,
+            session.agent.name,
+            self._marks,
+            width_cells=lambda: self._output.get_size().columns - 1,
+            tail_limit_rows=lambda: max(1, self._output.get_size().rows * 2 // 3 - len(self._waiting)),
+        )
+        self._commands = CommandContext(session, self._console, self._marks, self._leave, self._post, wrap=True)
+        self._prompt = self._make_prompt(colours)
+        self._typed: asyncio.Queue[str] = asyncio.Queue()
+        self._command: asyncio.Task[None] | None = None
+        self._waiting: deque[str] = deque()
+        self._wake = asyncio.Event()
+        self._stale = False
+        self._begun = False
+        self._drawn: StyleAndTextTuples = []
+        self._drawn_columns = 0
+        self._last_interrupt = -TWICE_S
+        self._code: int | None = None
+        self._failure: BaseException | None = None
+
+    async def run(self) -> int:
+        """Talk until the person leaves; return the exit code."""
+        outputs = self._session.kernel.subscribe()
+        with signals_handled(self._leave), patch_stdout():
+            tasks = [asyncio.create_task(work) for work in (self._listen(outputs), self._work(), self._tick())]
+            for task in tasks:
+                task.add_done_callback(self._task_ended)
+            try:
+                await self._converse()
+            finally:
+                outputs.close()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+        if self._failure:
+            raise self._failure
+        self._say_farewell()
+        return self._code or 0
+
+    # --- the prompt ------------------------------------------------------------------------------------
+
+    def _make_prompt(self, colours: bool) -> PromptSession[str]:
+        prompt: PromptSession[str] = PromptSession(
+            message=self._message,
+            prompt_continuation=" " * len(self._marks.user),
+            history=_private_history(self._session),
+            completer=_CommandCompleter(self._session),
+            complete_while_typing=Condition(lambda: is_command(self._buffer.text)),
+            reserve_space_for_menu=_MENU_ROWS,
+            key_bindings=self._keys(),
+            style=_STYLE,
+            color_depth=None if colours else ColorDepth.DEPTH_1_BIT,
+            erase_when_done=True,
+            output=self._output,
+        )
+        return prompt
+
+    async def _converse(self) -> None:
+        """Hold the prompt until somebody leaves."""
+        app = self._prompt.app
+        app._on_resize = self._resized  # type: ignore[method-assign]  # there is no public hook
+        with app.input.raw_mode():
+            lines, rest = typed_ahead(sys.stdin)
+            app.after_render += lambda _: self._begin(lines)
+            with contextlib.suppress(EOFError):  # the terminal is gone
+                await self._prompt.prompt_async(default=rest, pre_run=self._leave_if_told)
+
+    def _begin(self, typed_lines: list[str]) -> None:
+        """Once, when the prompt stands on the screen: tell the agent who came, and send what was typed before."""
+        if self._begun:
+            return
+        self._begun = True
+        if not self._session.read_only:
+            self._post(Event(EventKind.LOGIN))
+        for line in typed_lines:
+            self._submit(line)
+
+    def _message(self) -> StyleAndTextTuples:
+        """Return everything that stands before the line being typed."""
+        if self._drawn_columns != self._output.get_size().columns:
+            self._draw()
+        return self._drawn
+
+    def _draw(self) -> None:
+        self._drawn_columns = self._output.get_size().columns
+        rows: list[tuple[str, str]] = [*self._painter.tail_rows()]
+        if self._painter.busy:
+            rows.append(("phase", f"{self._marks.notice}{self._painter.phase_line()}"))
+        for line in list(self._waiting)[:WAITING_SHOWN]:
+            rows.append(("waiting", self._marks.user + displayable(line).replace("\n", " ")))
+        if len(self._waiting) > WAITING_SHOWN:
+            rows.append(("waiting", f"{self._marks.more} {len(self._waiting) - WAITING_SHOWN} more wait"))
+        width_cells = self._drawn_columns - 1
+        drawn: StyleAndTextTuples = [(f"class:{kind}", _fitted(row, width_cells) + "\n") for kind, row in rows]
+        self._drawn = [*drawn, ("class:prompt", self._marks.user)]
+
+    # --- keys ------------------------------------------------------------------------------------------
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+
+        @keys.add("enter")
+        def _send(event: KeyPressEvent) -> None:
+            text = event.current_buffer.text
+            if text.strip():
+                event.current_buffer.append_to_history()
+            event.current_buffer.reset()
+            self._submit(text)
+
+        @keys.add("c-j")
+        @keys.add("escape", "enter")
+        def _new_line(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text("\n")
+
+        @keys.add("c-c")
+        @keys.add("<sigint>")
+        def _interrupt(event: KeyPressEvent) -> None:
+            self._interrupt(event.current_buffer)
+
+        @keys.add("c-d", filter=Condition(lambda: not self._buffer.text))
+        def _leave(event: KeyPressEvent) -> None:
+            self._leave(0)
+
+        return keys
+
+    def _interrupt(self, buffer: Buffer) -> None:
+        """Ctrl-C: stop what runs, else clear the line, else say how to leave; twice leaves."""
+        now = time.monotonic()
+        if now - self._last_interrupt < TWICE_S:
+            self._leave(130)
+            return
+        self._last_interrupt = now
+        if self._command:
+            self._command.cancel()
+        elif self._session.kernel.busy:
+            self._session.kernel.cancel()
+            self._painter.enter("stopping")
+        elif buffer.text:
+            buffer.append_to_history()
+            buffer.reset()
+        else:
+            self._painter.notice("Ctrl-C again or Ctrl-D leaves; /help lists what else there is.", style="dim")
+        self._show()
+
+    @property
+    def _buffer(self) -> Buffer:
+        return self._prompt.default_buffer
+
+    # --- what was typed --------------------------------------------------------------------------------
+
+    def _submit(self, text: str) -> None:
+        """Take a line: at once, unless a command is still at work, which keeps its place before it."""
+        if not text.strip():
+            return
+        if self._command or is_command(text):
+            self._typed.put_nowait(text)
+        else:
+            self._send(text)
+
+    async def _work(self) -> None:
+        """Run commands, and what was typed behind them, in order."""
+        while True:
+            text = await self._typed.get()
+            if not is_command(text):
+                self._send(text)
+                continue
+            self._painter.user_line(text)
+            self._show()
+            self._command = asyncio.create_task(run_command(self._commands, text))
+            await asyncio.wait([self._command])
+            finished, self._command = self._command, None
+            if finished.cancelled():
+                self._painter.notice("Stopped.")
+            else:
+                finished.result()
+            self._show()
+
+    def _send(self, text: str) -> None:
+        message = storable(as_message(text))
+        if self._session.read_only:
+            self._painter.user_line(message)
+            self._painter.notice(READ_ONLY)
+        else:
+            if self._painter.busy:
+                self._waiting.append(message)  # printed when its turn comes, not in the middle of a reply
+            else:
+                self._painter.user_line(message)
+            self._post(Event(EventKind.USER_MESSAGE, message))
+        self._show()
+
+    def _post(self, event: Event) -> None:
+        self._session.kernel.post(event)
+        if not self._painter.busy:
+            self._painter.enter("sending" if event.kind is EventKind.USER_MESSAGE else "waking up")
+        self._show()
+
+    # --- what is shown ---------------------------------------------------------------------------------
+
+    async def _listen(self, outputs: Subscription) -> None:
+        async for output in outputs:
+            self._consume(output.body)
+        if self._code is None:
+            self._painter.notice("The agent has stopped working. Everything is kept; start memos again.", style="red")
+            self._show()
+            self._leave(1)
+
+    def _consume(self, body: OutputBody) -> None:
+        self._painter.consume(body)
+        if isinstance(body, TurnDone) and self._waiting:
+            self._painter.user_line(self._waiting.popleft())
+            self._painter.enter("sending")
+        if isinstance(body, MonologueDelta | SpeechDelta) and not self._paper.tell():
+            self._stale = True
+            self._wake.set()
+        else:
+            self._show()
+
+    async def _tick(self) -> None:
+        """Redraw streamed text and the seconds of a phase; sleeps while nothing goes on."""
+        last_s = 0.0
+        while True:
+            await self._wake.wait()
+            if self._stale or time.monotonic() - last_s >= TICK_S:
+                last_s = time.monotonic()
+                self._show()
+            if not self._painter.busy and not self._stale:
+                self._wake.clear()
+            await asyncio.sleep(REDRAW_S)
+
+    def _show(self) -> None:
+        """Print what is finished above the prompt, and redraw what is not."""
+        self._stale = False
+        printed = self._paper.getvalue()
+        if printed:
+            self._paper.seek(0)
+            self._paper.truncate()
+            if self._prompt.app.is_running:
+                self._prompt.app.renderer.erase()
+            self._output.write_raw(printed.replace("\n", "\r\n"))
+            self._output.flush()
+        self._console.width = self._output.get_size().columns
+        self._draw()
+        self._prompt.app.invalidate()
+        if self._painter.busy:
+            self._wake.set()
+
+    def _resized(self) -> None:
+        """Erase also what a terminal that breaks long rows anew has pushed down, then draw for the new width."""
+        app = self._prompt.app
+        screen = app.renderer.last_rendered_screen
+        if screen:
+            pushed_rows = rows_pushed_down(screen, app.layout.current_window, self._output.get_size().columns)
+            self._output.cursor_up(pushed_rows)
+        app.renderer.erase()
+        self._show()
+
+    # --- leaving ---------------------------------------------------------------------------------------
+
+    def _leave(self, code: int) -> None:
+        if self._code is None:
+            self._code = code
+            if self._prompt.app.is_running:
+                self._prompt.app.exit(result="")
+
+    def _leave_if_told(self) -> None:
+        if self._code is not None:
+            self._prompt.app.exit(result="")
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            self._failure = self._failure or task.exception()
+            self._leave(1)
+
+    def _say_farewell(self) -> None:
+        lines = [self._paper.getvalue().rstrip("\n"), farewell(self._session)]
+        if self._waiting:
+            lines.insert(1, f"Messages not answered yet: {len(self._waiting)}; they come first next time.")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            sys.stdout.write("\n".join(line for line in lines if line) + "\n")
+            sys.stdout.flush()
+
+
+def _fitted(row: str, width_cells: int) -> str:
+    return row if cell_len(row) <= width_cells else set_cell_size(row, width_cells).rstrip()
+
+
+class _CommandCompleter(Completer):
+    """Completes slash commands and their arguments, never a message."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """Yield what may stand at the cursor."""
+        line = document.text_before_cursor
+        if line != "/" and not is_command(line):
+            return
+        word = line if " " not in line else line.partition(" ")[2].lstrip()
+        for text, meta in completions(line, self._session):
+            yield Completion(text, start_position=-len(word), display_meta=meta)
+
+
+def _private_history(session: Session) -> History:
+    """Return the history of what was typed, in a file that only its owner can read."""
+    path = session.history_file
+    if path is None:
+        return InMemoryHistory()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+        path.chmod(0o600)
+    except OSError:
+        return InMemoryHistory()  # a history is a comfort, not a reason to refuse a conversation
+    return FileHistory(str(path))

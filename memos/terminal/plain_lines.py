@@ -1,0 +1,124 @@
+"""The conversation as plain lines: for pipes, dumb terminals and screen readers. No cursor moves, no colours.
+
+A line is sent when the answer to the one before is complete, so that a transcript reads in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING, TextIO
+
+from memos.messages import Event, EventKind, TurnDone
+from memos.safe_text import storable
+from memos.terminal.commands import CommandContext, as_message, is_command, run_command
+from memos.terminal.consoles import make_console
+from memos.terminal.marks import WORDS
+from memos.terminal.painter import Painter
+from memos.terminal.session import READ_ONLY, Session, farewell
+from memos.terminal.signals import signals_handled
+
+if TYPE_CHECKING:
+    from memos.kernel.outputs import Subscription
+
+_READ_BYTES = 65_536
+
+
+class PlainLines:
+    """Reads lines from one stream and writes a transcript to another."""
+
+    def __init__(self, session: Session, stdin: TextIO, stdout: TextIO) -> None:
+        self._session = session
+        self._stdin, self._stdout = stdin, stdout
+        with contextlib.suppress(AttributeError):  # not every stream can be told
+            stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]
+        console = make_console(stdout, colours=False)
+        self._painter = Painter(console, session.agent.name, WORDS, width_cells=lambda: None, tail_limit_rows=lambda: 0)
+        self._commands = CommandContext(session, console, WORDS, self._leave, self._post)
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> int:
+        """Talk until the end of input or a command to leave; return the exit code."""
+        outputs = self._session.kernel.subscribe()
+        tasks: list[asyncio.Future[int] | asyncio.Task[None]] = [
+            self._left,
+            asyncio.create_task(self._paint(outputs)),
+            asyncio.create_task(self._talk()),
+        ]
+        threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True).start()
+        try:
+            with signals_handled(self._leave, self._interrupt):
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            outputs.close()
+            for task in tasks:
+                task.cancel()
+        self._commands.say(farewell(self._session))
+        return self._left.result() if self._left.done() and not self._left.cancelled() else 0
+
+    async def _paint(self, outputs: Subscription) -> None:
+        async for output in outputs:
+            self._painter.consume(output.body)
+            self._stdout.flush()
+            if isinstance(output.body, TurnDone) and not self._session.kernel.busy:
+                self._quiet.set()
+
+    async def _talk(self) -> None:
+        if self._stdin.isatty() and self._session.login:  # a pipe is nobody who could be greeted
+            self._post(self._session.login)
+        while True:
+            await self._quiet.wait()
+            if self._stdin.isatty():
+                self._stdout.write(WORDS.user)
+                self._stdout.flush()
+            line = await self._lines.get()
+            if line is None:
+                return
+            await self._take(line)
+
+    async def _take(self, line: str) -> None:
+        if not line.strip():
+            return
+        if not self._stdin.isatty():
+            self._painter.user_line(line)
+        if is_command(line):
+            await run_command(self._commands, line)
+        elif self._session.read_only:
+            self._painter.notice(READ_ONLY)
+        else:
+            self._post(Event(EventKind.USER_MESSAGE, storable(as_message(line))))
+
+    def _post(self, event: Event) -> None:
+        self._quiet.clear()
+        self._session.kernel.post(event)
+
+    def _interrupt(self) -> None:
+        if self._session.kernel.busy:
+            self._session.kernel.cancel()
+        else:
+            self._leave(130)
+
+    def _leave(self, code: int) -> None:
+        if not self._left.done():
+            self._left.set_result(code)
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over lines as they come; runs in a thread, because a file or a pipe may block."""
+        decoder = codecs.getincrementaldecoder(self._stdin.encoding or "utf-8")("replace")
+        rest = ""
+        with contextlib.suppress(RuntimeError, OSError):  # the loop is gone: nobody listens any more
+            while chunk := os.read(self._stdin.fileno(), _READ_BYTES):
+                *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+                for line in lines:
+                    loop.call_soon_threadsafe(self._lines.put_nowait, line.removesuffix("\r"))
+            rest += decoder.decode(b"", final=True)
+            for last in (rest or None, None):
+                loop.call_soon_threadsafe(self._lines.put_nowait, last)

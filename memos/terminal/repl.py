@@ -1,0 +1,23 @@
+"""The conversation: a live screen where a person sits at a terminal, plain lines where a pipe or a dumb one is."""
+
+from __future__ import annotations
+
+import sys
+
+from memos.safe_text import safe_text
+from memos.terminal.consoles import interactive
+from memos.terminal.session import Session
+
+
+async def run_repl(session: Session) -> int:
+    """Talk until the person leaves, and return the exit code: 0, 130 (Ctrl-C twice), 143 (SIGTERM), 129 (SIGHUP)."""
+    for line in session.header:  # before any import that takes time
+        sys.stdout.write(safe_text(line) + "\n")
+    sys.stdout.flush()
+    if interactive(sys.stdin, sys.stdout):
+        from memos.terminal.live_screen import LiveScreen
+
+        return await LiveScreen(session).run()
+    from memos.terminal.plain_lines import PlainLines
+
+    return await PlainLines(session, sys.stdin, sys.stdout).run()

@@ -1,0 +1,60 @@
+"""The terminal as prompt_toolkit writes to it, with what we know about terminals and it does not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from prompt_toolkit.layout import Window
+from prompt_toolkit.layout.screen import Screen
+from prompt_toolkit.output import ColorDepth, Output, create_output
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.styles import Attrs
+
+_NEVER_REFLOWING = {"linux", "vt100", "vt102", "vt220", "ansi", "cygwin"}
+
+
+class _Uncoloured(Vt100_Output):
+    """Writes no colour and no other rendition: for `NO_COLOR`."""
+
+    def set_attributes(self, attrs: Attrs, color_depth: ColorDepth) -> None:
+        """Leave the text as it is."""
+
+    def reset_attributes(self) -> None:
+        """There is nothing to reset."""
+
+
+def make_screen_output(stdout: TextIO, colours: bool) -> Output:
+    """Return the output for a live screen.
+
+    It never asks the terminal where its cursor is: the answer comes late over a slow line, and would land in the
+    shell if memos left in between.
+    """
+    if sys.platform == "win32":
+        return create_output(stdout)
+    kind = Vt100_Output if colours else _Uncoloured
+    output = kind.from_pty(stdout, term=os.environ.get("TERM"))
+    output.enable_cpr = False
+    return output
+
+
+def rows_pushed_down(screen: Screen, window: Window, columns: int) -> int:
+    """Return by how many rows the cursor moved down when a narrower terminal broke the drawn rows anew.
+
+    Most terminals do that; the ones known not to leave the rows as they are, cut.
+    """
+    if not _reflows():
+        return 0
+    cursor = screen.get_cursor_position(window)
+    pushed = cursor.x // columns
+    for y in range(cursor.y):
+        used = max((x + 1 for x, cell in screen.data_buffer[y].items() if cell.char.strip()), default=1)
+        pushed += (used - 1) // columns
+    return pushed
+
+
+def _reflows() -> bool:
+    term = os.environ.get("TERM", "")
+    in_gnu_screen = term.startswith("screen") and "TMUX" not in os.environ
+    return "XTERM_VERSION" not in os.environ and term not in _NEVER_REFLOWING and not in_gnu_screen

@@ -1,0 +1,62 @@
+"""What the terminal is given to work with: boot wires one `Session` per conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from memos.messages import Block, Event
+from memos.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from memos.kernel.kernel import Kernel
+    from memos.memory.working_context import Revision
+    from memos.storage.agents import Agent
+
+
+class MemoryView(Protocol):
+    """What `/memory` shows; every answer is quick enough for the event loop (a few rows of SQLite)."""
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the blocks of working context, in their order in the prompt."""
+        ...
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many messages recall storage and how many passages archival storage hold."""
+        ...
+
+    def last_edits(self, count: int) -> Sequence[Revision]:
+        """Return the last `count` edits of blocks, newest first."""
+        ...
+
+
+@dataclass
+class Session:
+    """One conversation as the terminal sees it.
+
+    `switch_model` takes a model string and returns one sentence about the change; it raises MemosError when it cannot.
+    `header` is drawn before anything else. `history_file` keeps what was typed, readable by its owner alone.
+    """
+
+    kernel: Kernel
+    agent: Agent
+    memory: MemoryView
+    model: str
+    switch_model: Callable[[str], Awaitable[str]]
+    header: Sequence[str] = ()
+    history_file: Path | None = None
+    read_only: bool = False
+    login: Event | None = None
+    """What the kernel is told once the prompt is up: the user is here. None: the agent is not to greet."""
+
+
+READ_ONLY = "This session only reads, because the agent is open elsewhere; commands such as /memory work."
+
+
+def farewell(session: Session) -> str:
+    """Return the one line that is left when a conversation is left."""
+    name = safe_line(session.agent.name)
+    again = f'"{name}"' if " " in name else name
+    return f"{'Left' if session.read_only else 'Saved'}. Resume: memos run {again}"

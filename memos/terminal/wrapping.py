@@ -1,0 +1,78 @@
+"""Words into rows of a given width, so that joining the rows gives the words back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rich.cells import cell_len
+
+from memos.safe_text import safe_text
+
+_WORDS = re.compile(r"\S+\s*|\s+")
+
+
+def displayable(text: str) -> str:
+    """Return `text` harmless for a terminal, with tabs as four spaces (their width depends on where they stand)."""
+    return safe_text(text).replace("\t", "    ")
+
+
+def wrap(text: str, width_cells: int | None) -> list[str]:
+    """Return the rows of `text`; each but the last ends with a newline or at a word's end.
+
+    `"".join(wrap(text, n)) == text`. A row is at most `width_cells` wide, not counting spaces at its end.
+    None as the width keeps the lines as they are.
+    """
+    rows: list[str] = []
+    for line in _lines(text):
+        rows.extend([line] if width_cells is None else _wrap_line(line, max(1, width_cells)))
+    return rows
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Split at newlines only: `str.splitlines` knows separators that no terminal does."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start : end + 1]
+        start = end + 1
+    if start < len(text):
+        yield text[start:]
+
+
+def _wrap_line(line: str, width_cells: int) -> list[str]:
+    if line.isascii() and len(line.rstrip()) <= width_cells:
+        return [line]
+    rows: list[str] = []
+    row, row_cells = "", 0
+    for word in _WORDS.findall(line):
+        bare_cells = _cells(word.rstrip())
+        if row and row_cells + bare_cells > width_cells:
+            rows.append(row)
+            row, row_cells = "", 0
+        if bare_cells > width_cells:
+            *full, rest = _split_word(word, width_cells)
+            rows.extend(full)
+            row, row_cells = rest, _cells(rest)
+            continue
+        row += word
+        row_cells += _cells(word)
+    if row:
+        rows.append(row)
+    return rows
+
+
+def _split_word(word: str, width_cells: int) -> list[str]:
+    pieces: list[str] = []
+    piece, piece_cells = "", 0
+    for character in word:
+        cells = 0 if character.isspace() else _cells(character)
+        if piece and piece_cells + cells > width_cells:
+            pieces.append(piece)
+            piece, piece_cells = "", 0
+        piece += character
+        piece_cells += cells
+    return [*pieces, piece]
+
+
+def _cells(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
