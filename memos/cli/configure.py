@@ -1,0 +1,129 @@
+"""`memos configure`: the wizard at a terminal, `--set` without one, `--show` to see what holds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from memos.cli.printing import note, print_table, print_text
+from memos.config import Places, Settings, find_key, parse_assignments, read_config, write_config
+from memos.config.settings import SETTINGS, Value
+from memos.errors import BadInput, MemosError
+
+_CHOICE_OF_MODEL = {"model", "api_base", "api_key_env"}
+
+
+def configure(assignments: Sequence[str], *, non_interactive: bool, show: bool, test: bool) -> int:
+    """Change or show settings and return the exit code. Raises: MemosError."""
+    places = Places.find(os.environ)
+    if show:
+        return _show(places, os.environ)
+    if assignments or non_interactive:
+        return _set(places, os.environ, assignments, test=test)
+    return _ask(places, os.environ, test=test)
+
+
+def _set(places: Places, environ: Mapping[str, str], assignments: Sequence[str], *, test: bool) -> int:
+    changes = parse_assignments(assignments)
+    if not changes:
+        raise BadInput("There is nothing to set.", "memos configure --set model=builtin/tiny")
+    if isinstance(changes.get("model"), str):
+        changes["model"] = absolute_model(str(changes["model"]))
+    if test and changes.keys() & _CHOICE_OF_MODEL:
+        _try(places, environ, changes)
+    write_config(places.config_file, changes)
+    note(f"Saved in {places.config_file}.")
+    return 0
+
+
+def _try(places: Places, environ: Mapping[str, str], changes: Mapping[str, Value]) -> None:
+    """Make one real call with the new settings; nothing is written when it fails."""
+    from memos.cli.trial import try_model
+
+    settings = Settings.resolve(changes, environ, {}, read_config(places.config_file).given)
+    if not settings.config.model:
+        return
+    note(f"Trying {settings.config.model} with one real call …")
+    try:
+        note(try_model(settings, places, environ))
+    except MemosError:
+        note("Nothing was changed (--no-test keeps a choice untried).")
+        raise
+
+
+def absolute_model(model: str) -> str:
+    """Return the model string with the path in `gguf:PATH` and `scripted:PATH` made absolute."""
+    kind, colon, path = model.partition(":")
+    if colon and kind in ("gguf", "scripted"):
+        return f"{kind}:{Path(path).expanduser().absolute()}"
+    return model
+
+
+def _ask(places: Places, environ: Mapping[str, str], *, test: bool) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadInput("The questions need a terminal.", "memos configure --non-interactive --set model=…")
+    from memos.terminal.menus import Menus
+    from memos.terminal.wizard import Wizard
+
+    def trial(settings: Settings) -> str:
+        from memos.cli.trial import try_model
+
+        return try_model(settings, places, environ)
+
+    settings = Settings.resolve({}, {}, {}, read_config(places.config_file).given)
+    try:
+        Wizard(places, environ, settings, Menus(), trial if test else None).run()
+    except (KeyboardInterrupt, EOFError):
+        note("Nothing was changed.")
+        return 130
+    return 0
+
+
+# --- What holds -----------------------------------------------------------------------------------------------
+
+
+def _show(places: Places, environ: Mapping[str, str]) -> int:
+    file = read_config(places.config_file)
+    for warning in file.warnings:
+        note(warning)
+    settings = Settings.resolve({}, environ, {}, file.given)
+    rows = [(name, _shown(settings.value(name)), settings.origins[name]) for name in SETTINGS]
+    print_table(("setting", "value", "from"), [*rows, _key_row(settings, places, environ)])
+    print_text("")
+    for label, path in (
+        ("settings", places.config_file),
+        ("memory", places.database),
+        ("state", places.state),
+        ("weights", places.cache),
+    ):
+        print_text(f"{label:<10}{path}")
+    return 0
+
+
+def _key_row(settings: Settings, places: Places, environ: Mapping[str, str]) -> tuple[str, str, str]:
+    """Say which key the configured model would get, masked, and where it comes from."""
+    from memos.llm.catalogue import key_variables, needs_key, provider_of
+
+    config = settings.config
+    provider = provider_of(config.model)
+    name = f"key ({provider})" if provider else "key"
+    try:
+        key = find_key(settings, places, environ, provider=provider, variables=key_variables(provider))
+    except BadInput as error:
+        return name, f"missing: {error.what}", ""
+    if key is not None:
+        return name, key.masked, key.origin
+    return name, "missing" if needs_key(config.model, config.api_base) else "none needed", ""
+
+
+def _shown(value: Value) -> str:
+    if value is None or value == "":
+        return "(not set)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and "@" in urlsplit(value).netloc:
+        return value.replace(urlsplit(value).netloc.rpartition("@")[0], "…", 1)  # a password in an address
+    return str(value)

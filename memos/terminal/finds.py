@@ -1,0 +1,71 @@
+"""What a model can be had from, right now: servers on this computer, keys in the environment, the built-in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from memos.errors import MemosError
+from memos.llm.catalogue import PROVIDERS, Provider, facts
+from memos.llm.discovery import list_endpoint_models
+from memos.terminal.menus import Menus, Option
+
+BUILTIN_MODEL = "builtin/tiny"
+
+
+def providers_at_hand(environ: Mapping[str, str]) -> list[tuple[Provider, str]]:
+    """Return the providers the environment has a key for, each with the variable that shows it."""
+    found = []
+    for provider in PROVIDERS:
+        names = (*provider.key_variables, *provider.signs)
+        name = next((name for name in names if environ.get(name, "").strip()), None)
+        if name:
+            found.append((provider, name))
+    return found
+
+
+def builtin_title(cache: Path) -> str:
+    """Return the menu line of the built-in model: what it is, and what it costs to have."""
+    from memos.llm.weights import TINY, is_present
+
+    cost = "on disk" if is_present(cache) else f"{TINY.wheel_bytes / 1e6:.0f} MB, fetched once"
+    return f"{BUILTIN_MODEL}: built in, no key, no server; a clerk that files, finds and quotes ({cost})"
+
+
+def pick_model(menus: Menus, models: list[str], *, current: str, prefix: str) -> str:
+    """Return the model the user picks from a list, or types. `current` is preselected if it is in the list."""
+    if not models:
+        return _typed_model(menus, current, prefix)
+    options = [Option(_model_title(model), model) for model in models] + [Option("Type another name…", "")]
+    preselected = models.index(current) if current in models else 0
+    return menus.select("Which model?", options, preselected) or _typed_model(menus, current, prefix)
+
+
+def reach_endpoint(api_base: str, *, prefix: str, key: str | None) -> tuple[str, list[str]]:
+    """Return the address that lists models, `api_base` itself or with /v1 after it, and the models there.
+
+    Raises: ProcessorRefused, ProcessorUnreachable, BadInput.
+    """
+    try:
+        return api_base, list_endpoint_models(api_base, prefix=prefix, key=key)
+    except MemosError as first:
+        if api_base.rstrip("/").endswith("/v1"):
+            raise
+        with_version = api_base.rstrip("/") + "/v1"
+        try:
+            return with_version, list_endpoint_models(with_version, prefix=prefix, key=key)
+        except MemosError:
+            raise first from None
+
+
+def _model_title(model: str) -> str:
+    return f"{model}  (may not call functions)" if facts(model).calls_functions is False else model
+
+
+def _typed_model(menus: Menus, current: str, prefix: str) -> str:
+    preset = current if current.startswith(f"{prefix}/") else f"{prefix}/"
+    while True:
+        name = menus.text("Name of the model, as litellm writes it:", preset)
+        if name and not name.endswith("/"):
+            return name
+        menus.tell(f"A name is needed after {prefix}/.")

@@ -1,0 +1,84 @@
+"""Questions to a person at a terminal, one at a time. Ctrl-C at any of them raises KeyboardInterrupt."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from memos.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from prompt_toolkit.input import Input
+    from prompt_toolkit.output import Output
+
+T = TypeVar("T")
+
+_FILTER_FROM = 12
+"""A menu of so many lines can be narrowed by typing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option(Generic[T]):
+    """One line of a menu and what it stands for."""
+
+    title: str
+    value: T
+
+
+class Menus:
+    """Menus and input lines, drawn by questionary on the terminal, or on the given `input` and `output`."""
+
+    def __init__(self, source: Input | None = None, target: Output | None = None) -> None:
+        self._streams: dict[str, Any] = {}
+        if source is not None:
+            self._streams["input"] = source
+        if target is not None:
+            self._streams["output"] = target
+
+    def select(self, question: str, options: Sequence[Option[T]], preselected: int = 0) -> T:
+        """Return the value of the option the user picks; Enter alone picks the preselected one."""
+        import questionary
+
+        choices = [questionary.Choice(safe_line(option.title), value=number) for number, option in enumerate(options)]
+        long = len(choices) >= _FILTER_FROM
+        answer: int = questionary.select(
+            question,
+            choices=choices,
+            default=choices[preselected],
+            instruction="(arrows, Enter; type to narrow)" if long else "(arrows, Enter)",
+            use_search_filter=long,
+            use_jk_keys=False,
+            **self._streams,
+        ).unsafe_ask()
+        return options[answer].value
+
+    def text(self, question: str, preset: str = "") -> str:
+        """Return a line of text, stripped; `preset` stands there already."""
+        import questionary
+
+        return _answered(questionary.text(question, default=preset, **self._streams).unsafe_ask())
+
+    def secret(self, question: str) -> str:
+        """Return a line that is not shown while it is typed or pasted, stripped; may be empty."""
+        import questionary
+
+        return _answered(questionary.password(question, **self._streams).unsafe_ask())
+
+    def confirm(self, question: str) -> bool:
+        """Return the answer to a yes-or-no question; Enter alone is yes."""
+        import questionary
+
+        return bool(questionary.confirm(question, default=True, **self._streams).unsafe_ask())
+
+    def tell(self, text: str) -> None:
+        """Print one sentence between the questions."""
+        sys.stdout.write(f"  {safe_line(text)}\n")
+        sys.stdout.flush()
+
+
+def _answered(answer: object) -> str:
+    if answer is None:
+        raise KeyboardInterrupt
+    return str(answer).strip()
