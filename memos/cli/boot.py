@@ -1,19 +1,18 @@
-"""Where objects are wired, and nowhere else: from settings and an agent's name to a session that can talk."""
+"""Where objects are wired, and nowhere else: from settings and an agent to a session that can talk."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memos import __version__
-from memos.config import Places, Settings, find_key, load_human, load_persona, read_config
-from memos.errors import BadInput, MemosError, NotConfigured
+from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish
+from memos.config import Places, Settings, find_key
+from memos.errors import MemosError
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import FunctionTable
 from memos.kernel.control import Limits
@@ -24,109 +23,25 @@ from memos.kernel.main_context import MainContext
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
+from memos.memory.index import Index, builtin_similarity
 from memos.memory.recall_storage import RecallStorage
-from memos.memory.search import Search
-from memos.memory.working_context import WorkingContext
-from memos.messages import Block, Event, EventKind, Notice, utc_now
+from memos.memory.working_context import Revision, WorkingContext
+from memos.messages import Block, Event, EventKind, utc_now
 from memos.prompts import system_instructions
 from memos.storage.agent_lock import AgentLock
-from memos.storage.agents import Agent, Agents
-from memos.storage.database import Database
+from memos.storage.agents import Agent
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
     from memos.llm.processor import Processor
-    from memos.memory.embedders import Embedder
-
-BUILTIN_MODEL = "builtin/tiny"
-_SMALL_WINDOW_SHARE = 5
-"""Blocks together never take more than one part in so many of the window."""
-_CHARS_PER_TOKEN = 4
-_BLOCKS = (
-    ("persona", "Who I am and how I speak. I may refine it as I learn what suits my user."),
-    ("human", "What I know for certain about the person I talk to, one line a fact."),
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the command line asked for; `flags` by dotted setting name, None where not given."""
-
-    agent_name: str = ""
-    new: bool = False
-    read_only: bool = False
-    take_over: bool = False
-    flags: Mapping[str, object] = field(default_factory=dict)
+def is_embedded(model: str) -> bool:
+    """Whether a model string names a model that runs inside memos."""
+    return model.startswith(("builtin/", "gguf:"))
 
 
-@dataclass(frozen=True, slots=True)
-class Machinery:
-    """What outlives a conversation: places, environment, the database."""
-
-    places: Places
-    environ: Mapping[str, str]
-    database: Database
-
-    @property
-    def agents(self) -> Agents:
-        """The register of agents."""
-        return Agents(self.database)
-
-
-def settings_for(
-    places: Places, environ: Mapping[str, str], flags: Mapping[str, object], agent: Agent | None = None
-) -> Settings:
-    """Return what holds for `agent` (or for a new one). Raises: BadInput."""
-    given = read_config(places.config_file).given
-    return Settings.resolve(flags, environ, agent.settings if agent else {}, given)
-
-
-def find_agent(machinery: Machinery, wish: Wish) -> Agent | None:
-    """Return the agent that is meant: the named one, the configured one, or the one used last; None: a new one.
-
-    Raises: AgentNotFound.
-    """
-    if wish.new:
-        return None
-    if wish.agent_name:
-        return machinery.agents.get(wish.agent_name)
-    configured = settings_for(machinery.places, machinery.environ, wish.flags).config.agent
-    if configured:
-        return machinery.agents.get(configured)
-    return next(iter(machinery.agents.all()), None)
-
-
-def create_agent(machinery: Machinery, wish: Wish, model: str) -> Agent:
-    """Make a new agent for `model` with its persona and human. Raises: BadInput."""
-    places = machinery.places
-    config = settings_for(places, machinery.environ, wish.flags).config
-    persona_name = config.persona or default_persona(model)
-    persona, human = load_persona(places, persona_name), load_human(places, config.human)
-    limit_chars = _block_limit(config.memory.block_limit_chars, config.window_tokens)
-    blocks = []
-    for (label, description), text in zip(_BLOCKS, (persona.text, human.text), strict=True):
-        if len(text) > limit_chars:
-            raise BadInput(
-                f"The {label} has {len(text)} characters and its block takes {limit_chars}.",
-                "shorten the file, or raise memory.block_limit_chars",
-            )
-        blocks.append(Block(label, text, limit_chars, description))
-    return machinery.agents.create(
-        wish.agent_name or _free_name(machinery.agents, persona_name),
-        model=model,
-        persona_name=persona_name,
-        human_name=config.human,
-        blocks=blocks,
-        settings={name: wish.flags[name] for name in ("model", "api_base") if wish.flags.get(name)},
-    )
-
-
-def default_persona(model: str) -> str:
-    """Return the persona that suits a model: the built-in one is a clerk, and says so."""
-    return "clerk" if model == BUILTIN_MODEL else "sam"
-
-
-def processor_for(settings: Settings, machinery_places: Places, environ: Mapping[str, str]) -> Processor:
+def processor_for(settings: Settings, places: Places, environ: Mapping[str, str]) -> Processor:
     """Return the processor of `settings.config.model`, not yet loaded. Raises: BadInput, NotConfigured."""
     config, model = settings.config, settings.config.model
     kind, _, path = model.partition(":")
@@ -134,13 +49,13 @@ def processor_for(settings: Settings, machinery_places: Places, environ: Mapping
         from memos.llm.scripted import ScriptedProcessor
 
         return ScriptedProcessor.from_file(Path(path).expanduser())
-    if model == BUILTIN_MODEL or kind == "gguf":
-        return _embedded(settings, machinery_places)
+    if is_embedded(model):
+        return _embedded(settings, places)
     from memos.llm.catalogue import key_variables, provider_of
     from memos.llm.litellm_processor import LitellmProcessor
 
     provider = provider_of(model)
-    key = find_key(settings, machinery_places, environ, provider=provider, variables=key_variables(provider))
+    key = find_key(settings, places, environ, provider=provider, variables=key_variables(provider))
     return LitellmProcessor(
         model,
         api_base=config.api_base or None,
@@ -164,24 +79,8 @@ def _embedded(settings: Settings, places: Places) -> Processor:
         lambda report: builtin_weights(places.cache, report),
         threads=config.embedded.threads or None,
         window_tokens=config.window_tokens or None,
-        similarity=_similarity(config.memory.embedding),
+        similarity=None if config.memory.embedding == "none" else builtin_similarity(),
     )
-
-
-def _similarity(embedding: str) -> Callable[[str, Sequence[str]], list[float]] | None:
-    if embedding == "none":
-        return None
-    from memos.memory.embedders import similarity
-
-    return similarity(shared_embedder())
-
-
-@functools.cache
-def shared_embedder() -> Embedder:
-    """Return the one built-in embedder of this process; its weights are loaded when first used."""
-    from memos.memory.embedders import builtin_embedder
-
-    return builtin_embedder()
 
 
 @asynccontextmanager
@@ -199,3 +98,117 @@ async def open_session(machinery: Machinery, agent: Agent, settings: Settings, w
             yield session
     finally:
         lock.release()
+
+
+class _Wiring:
+    """The objects of one conversation."""
+
+    def __init__(self, machinery: Machinery, agent: Agent, settings: Settings) -> None:
+        self._machinery = machinery
+        self._agent = agent
+        self._settings = settings
+        config, database = settings.config, machinery.database
+        self._index = Index.open(machinery.places.vectors, database, config.memory.embedding)
+        self._syscalls = KernelSyscalls(machinery.agents, agent)
+        self._memory = WorkingContext(database, agent.id, self._syscalls)
+        self._recall = RecallStorage(database, agent.id, agent.name, self._index.search("recall"), self._syscalls)
+        self._archival = ArchivalStorage(database, agent.id, self._index.search("archival"), self._syscalls)
+        self._kernel = Kernel(agent, self._machine())
+
+    def _machine(self) -> Machine:
+        config, database = self._settings.config, self._machinery.database
+        table = FunctionTable([ProcessFunctions(self._syscalls), self._memory, self._recall, self._archival])
+        queue_manager = QueueManager(database, self._machinery.agents, self._agent, self._recall)
+        instructions = system_instructions("small" if is_embedded(config.model) else "full")
+        return Machine(
+            processor=processor_for(self._settings, self._machinery.places, self._machinery.environ),
+            main_context=MainContext(database, instructions, table, self._memory, self._recall, queue_manager),
+            queue_manager=queue_manager,
+            executor=Executor(database, table, queue_manager, self._syscalls),
+            limits=Limits(
+                config.limits.steps,
+                config.limits.identical_calls,
+                config.limits.turn_tokens,
+                config.limits.turn_seconds,
+            ),
+            idle_heartbeat_s=config.heartbeat_minutes * 60.0,
+        )
+
+    @asynccontextmanager
+    async def running(self, *, read_only: bool) -> AsyncIterator[Session]:
+        """Yield the session, its tasks running; end them afterwards, the kernel first."""
+        tasks = [] if read_only else [asyncio.create_task(self._kernel.run()), asyncio.create_task(self._keep_house())]
+        try:
+            yield self._session(read_only=read_only)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._kernel.processor.aclose()
+
+    async def _keep_house(self) -> None:
+        with suppress(MemosError):  # the turn that needs the processor will say so
+            await self._kernel.processor.warm_up()
+        if self._index.indexer:
+            await index_when_idle(self._kernel, self._index.indexer.step)
+
+    def _session(self, *, read_only: bool) -> Session:
+        config = self._settings.config
+        return Session(
+            kernel=self._kernel,
+            agent=self._agent,
+            memory=StoredMemory(self._memory, self._recall),
+            model=config.model,
+            switch_model=self._switch_model,
+            header=header(self._agent, config.model, self._machinery.places),
+            history_file=self._machinery.places.history_file,
+            read_only=read_only,
+            login=self._login() if config.terminal.greet and not read_only else None,
+        )
+
+    def _login(self) -> Event:
+        now, before = utc_now(), self._agent.last_login_at
+        self._machinery.agents.note_login(self._agent, now)
+        return Event(EventKind.LOGIN, payload={"last_login": before.isoformat() if before else "never"}, created_at=now)
+
+    async def _switch_model(self, model: str) -> str:
+        """Let the next step run on `model`, from now on and after a restart. Raises: BadInput, NotConfigured."""
+        flags = {"model": model}
+        settings = self._machinery.settings(flags, self._agent)
+        processor = processor_for(settings, self._machinery.places, self._machinery.environ)
+        previous, self._kernel.processor = self._kernel.processor, processor
+        await self._machinery.database.run(lambda: self._machinery.agents.set_model(self._agent, model))
+        await previous.aclose()
+        return f"{self._agent.name} goes on with {model}; its memory is the same."
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMemory:
+    """What `/memory` shows, read from the database."""
+
+    working_context: WorkingContext
+    recall: RecallStorage
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the blocks of working context."""
+        return self.working_context.blocks()
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many messages recall storage and how many passages archival storage hold."""
+        return self.recall.counts()
+
+    def last_edits(self, count: int) -> Sequence[Revision]:
+        """Return the newest edits, newest first."""
+        return self.working_context.last_edits(count)
+
+
+def header(agent: Agent, model: str, places: Places) -> list[str]:
+    """Return the lines drawn first: who this is, what it can do, where everything lies."""
+    lines = [f"memos {__version__} · {agent.name} · {model}"]
+    if model == BUILTIN_MODEL:
+        lines.append(
+            "A clerk of 135M parameters: it files what you tell it, finds it again and quotes it; it can't converse."
+        )
+        lines.append("A model that can: memos configure (a key, a server such as Ollama, or a GGUF file).")
+    lines.append(f"Everything stays in {places.data} · /help")
+    return lines

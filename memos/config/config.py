@@ -100,6 +100,9 @@ class Config:
     human: str = "basic"
     """What a new agent knows about you at first, by name (memos list humans)."""
 
+    heartbeat_minutes: int = field(default=0, metadata={"at_least": 0})
+    """Minutes of silence after which a timed heartbeat wakes the agent; 0 means never."""
+
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     memory: Memory = Memory()

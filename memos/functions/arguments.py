@@ -56,12 +56,26 @@ def _parsed(raw: str) -> tuple[dict[str, Any], bool]:
 
 
 def _mended(raw: str) -> Any:
+    if _ends_inside_a_string(raw):
+        return None  # not a forgotten brace but a cut text: mended, it would become a wrong memory
     from json_repair import repair_json
 
     try:
         return json.loads(str(repair_json(raw)) or "null")
     except (ValueError, RecursionError):
         return None
+
+
+def _ends_inside_a_string(raw: str) -> bool:
+    inside = escaped = False
+    for character in raw:
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = inside
+        elif character == '"':
+            inside = not inside
+    return inside
 
 
 class _Duplicate(Exception):

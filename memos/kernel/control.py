@@ -36,7 +36,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Turn:
-    """What one turn has used so far; `start_seq` is the row of the event that began it."""
+    """What one turn has used so far; its id is that of the event that began it, `start_seq` that event's row."""
 
     id: str = field(default_factory=new_id)
     start_seq: int = 0

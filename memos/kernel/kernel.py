@@ -123,7 +123,7 @@ class Kernel:
 
     async def _serve(self, event: Event) -> None:
         """Run one turn as a task of its own, so that it can be cancelled alone."""
-        turn = Turn()
+        turn = Turn(id=event.id)
         self._turn_task = asyncio.create_task(self._cycle(event, turn))
         try:
             await asyncio.wait([self._turn_task])

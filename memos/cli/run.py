@@ -1,0 +1,82 @@
+"""`memos run`: open an agent, and talk to it in a REPL, or once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent
+from memos.cli.boot import open_session
+from memos.config import Places, Settings, read_config
+from memos.storage.agents import Agent
+from memos.storage.database import Database
+
+
+def run(
+    agent: str | None,
+    *,
+    flags: Mapping[str, object],
+    prompt: str | None,
+    new: bool,
+    read_only: bool,
+    take_over: bool,
+) -> int:
+    """Talk to `agent` (the one used last if None) and return the exit code. Raises: MemosError."""
+    places = Places.find(os.environ)
+    for warning in read_config(places.config_file).warnings:
+        sys.stderr.write(f"{warning}\n")
+    _log_to(places)
+    wish = Wish(agent or "", new, read_only, take_over, flags)
+    database = Database.open(places.database)
+    try:
+        machinery = Machinery(places, os.environ, database)
+        found, settings = _agent_and_settings(machinery, wish, ask=prompt is None and _is_a_terminal())
+        return asyncio.run(_talk(machinery, found, settings, wish, prompt))
+    finally:
+        database.close()
+
+
+def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple[Agent, Settings]:
+    """Return whom to talk to and what holds for it; a new agent is made where there is none."""
+    agent = find_agent(machinery, wish)
+    settings = machinery.settings(wish.flags, agent)
+    if not settings.config.model:
+        settings = _choose_model(machinery, wish, agent, ask=ask)
+    return agent or create_agent(machinery, wish, settings), settings
+
+
+def _choose_model(machinery: Machinery, wish: Wish, agent: Agent | None, *, ask: bool) -> Settings:
+    """Nothing is configured: ask once where there is somebody to ask, else take the built-in model and say so."""
+    if ask:
+        from memos.terminal.first_run import choose_model
+
+        choose_model(machinery.places, machinery.environ)  # written to config.toml
+        return machinery.settings(wish.flags, agent)
+    sys.stderr.write(f"No model is configured: {BUILTIN_MODEL} answers, a clerk. Next: memos configure\n")
+    return machinery.settings({**wish.flags, "model": BUILTIN_MODEL}, agent)
+
+
+async def _talk(machinery: Machinery, agent: Agent, settings: Settings, wish: Wish, prompt: str | None) -> int:
+    async with open_session(machinery, agent, settings, wish) as session:
+        if prompt is not None:
+            from memos.terminal.one_shot import run_once
+
+            return await run_once(session, prompt, sys.stdout, sys.stderr, show_progress=sys.stderr.isatty())
+        from memos.terminal.repl import run_repl
+
+        return await run_repl(session)
+
+
+def _is_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _log_to(places: Places) -> None:
+    """Send warnings of the libraries and tracebacks of failed turns to a file: the screen belongs to the REPL."""
+    places.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handler = logging.FileHandler(places.logs / "memos.log", encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -1,0 +1,72 @@
+"""The derived index as one thing: embedder, vector tables, and the task that keeps them up with the rows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memos.errors import EmbeddingProblem
+from memos.memory.search import Search, Tier
+from memos.storage.database import Database
+
+if TYPE_CHECKING:
+    from memos.memory.embedders import Embedder, Similarity
+    from memos.memory.indexer import Indexer
+    from memos.storage.vectors import VectorTable
+
+
+@functools.cache
+def builtin_embedder() -> Embedder:
+    """Return the one built-in embedder of this process; its weights are read at the first text.
+
+    Raises: EmbeddingProblem.
+    """
+    from memos.memory.embedders import builtin_embedder as make
+
+    return make()
+
+
+def builtin_similarity() -> Similarity | None:
+    """Return cosines by the built-in embedder, or None where it cannot be had."""
+    from memos.memory.embedders import similarity
+
+    try:
+        return similarity(builtin_embedder())
+    except EmbeddingProblem:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What search needs. Without an embedder it finds by words alone; `problem` is then why, in one sentence."""
+
+    database: Database
+    embedder: Embedder | None = None
+    tables: Mapping[Tier, Callable[[], VectorTable]] | None = None
+    indexer: Indexer | None = None
+    problem: str = ""
+
+    @classmethod
+    def open(cls, folder: Path, database: Database, embedding: str) -> Index:
+        """Return the index for the setting `memory.embedding`: "builtin/minilm" or "none". Reads nothing yet."""
+        if embedding == "none":
+            return cls(database)
+        try:
+            embedder = builtin_embedder()
+        except EmbeddingProblem as problem:
+            return cls(database, problem=str(problem))
+        from memos.memory.indexer import Indexer
+        from memos.storage.vectors import VectorTable
+
+        def table(tier: Tier) -> Callable[[], VectorTable]:
+            return functools.cache(lambda: VectorTable(folder, tier, embedder.name, embedder.dims))
+
+        tables: dict[Tier, Callable[[], VectorTable]] = {"recall": table("recall"), "archival": table("archival")}
+        return cls(database, embedder, tables, Indexer(database, embedder, tables))
+
+    def search(self, tier: Tier) -> Search:
+        """Return the search over one tier."""
+        return Search(self.database, tier, self.embedder, (self.tables or {}).get(tier))
