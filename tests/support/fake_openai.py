@@ -114,7 +114,7 @@ class Request:
 
     number: int
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
     body: Mapping[str, Any]
     received_ns: int
     connection: int
@@ -320,6 +320,8 @@ def deltas(answer: Answer) -> Iterator[dict[str, Any]]:
     """Yield the deltas of an answer as OpenAI streams them, or as its fault wants them."""
     null = {"content": None, "tool_calls": None} if answer.fault == "null_content" else {}
     yield {"role": "assistant", **null}
+    if answer.fault == "empty_reply":
+        return
     for piece in pieces(answer.reasoning, answer.chunk_chars):
         yield {"reasoning_content": piece}
     for piece in pieces(answer.text, answer.chunk_chars):
@@ -375,7 +377,8 @@ def frames(answer: Answer, model: str, include_usage: bool) -> list[str]:
     if fault == "error_frame":
         return [*out, json.dumps({"error": {"message": "The upstream model failed.", "code": 500}})]
     finish = answer.finish or ("tool_calls" if answer.calls else "stop")
-    finish = {"length": "length", "finish_error": "error", "legacy_call": "function_call"}.get(fault or "", finish)
+    by_fault = {"length": "length", "finish_error": "error", "legacy_call": "function_call", "empty_reply": "stop"}
+    finish = by_fault.get(fault or "", finish)
     out.append(frame({}, finish))
     if include_usage and answer.usage and fault != "no_usage":
         out.append(json.dumps({**common, "choices": [], "usage": dict(answer.usage)}))
@@ -466,7 +469,9 @@ class _Connection(BaseHTTPRequestHandler):
             return self._json(400, {"error": {"message": "The body is not JSON."}})
         if not self.path.endswith("/chat/completions"):
             return self._json(404, {"error": {"message": f"Nothing is at {self.path}."}})
-        request = self.fake.record(self.path, dict(self.headers.items()), body, received_ns, self.number)
+        request = self.fake.record(
+            self.path, {name.lower(): value for name, value in self.headers.items()}, body, received_ns, self.number
+        )
         if broken := violations_of(body):
             self.fake.violations.extend(broken)
             return self._json(400, {"error": {"message": "; ".join(broken), "type": "invalid_request_error"}})
@@ -496,7 +501,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _refuse(self, request: Request, answer: Answer) -> None:
         status, error = _REFUSALS[answer.fault or ""]
-        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
         message = error["message"].replace("{key}", key).replace("{model}", str(request.body.get("model")))
         headers = {"retry-after": answer.retry_after} if answer.retry_after else {}
         self._body(status, json.dumps({"error": {**error, "message": message}}).encode(), "application/json", headers)

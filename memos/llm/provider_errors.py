@@ -1,0 +1,223 @@
+"""What a provider or the wire to it says when it fails, told once in memos' own errors.
+
+Works on the class names, the status and the text of an exception, so no provider's library is imported here and every
+road to a model can use it.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from memos.errors import (
+    BadInput,
+    ContentFiltered,
+    ContextOverflow,
+    MemosError,
+    NotConfigured,
+    ProcessorError,
+    ProcessorRefused,
+    ProcessorUnreachable,
+    RateLimited,
+)
+from memos.safe_text import safe_line
+
+# A prompt longer than the window, in the words of OpenAI, Anthropic, Gemini, Bedrock, Groq, llama.cpp, vLLM, Mistral…
+_OVERFLOW = re.compile(
+    r"context_length_exceeded|exceed_context_size|maximum context length|prompt is too long|input is too long"
+    r"|exceeds? the (available |maximum |model'?s? )?(maximum )?(context|number of tokens|input token)"
+    r"|context (window|length|size)[^.]{0,40}exceed|too many (input |prompt )?tokens"
+    r"|reduce the length of the (messages|prompt)|larger than the (max|context)"
+    r"|input token count[^.]{0,40}exceeds|longer than the model'?s context",
+    re.IGNORECASE,
+)
+_FILTER = re.compile(
+    r"content[_ ]filter|content management policy|responsibleaipolicy|content[_ ]policy|safety system", re.IGNORECASE
+)
+_NO_KEY = re.compile(r"missing credentials|api_key client option must be set|missing .{0,20}api[ _]key", re.IGNORECASE)
+_NO_PROVIDER = re.compile(r"llm provider not provided", re.IGNORECASE)
+_NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE)
+_NO_MODEL = re.compile(r"model.{0,80}(not found|does not exist|not exist|not supported|unknown)|unknown model", re.I)
+_PREFIXES = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception): )*(?:\w+(?:Exception|Error) - )?")
+_MARKUP = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
+_KEYS = (
+    re.compile(r"\b(?:sk|pk|gsk|rk|xai|hf|r8|nvapi|pplx|tgp|csk|fw)[-_][A-Za-z0-9_*.\-]{6,}"),
+    re.compile(r"\bAIza[A-Za-z0-9_\-]{10,}"),
+    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
+    re.compile(r"(?<=[Bb]earer )[^\s'\"]+"),
+    re.compile(r"(?<=[?&]key=)[^&\s'\"]+|(?<=api_key=)[^&\s'\"]+|(?<=api-key: )[^\s'\"]+|(?<=token=)[^&\s'\"]+"),
+)
+_AGAIN = "send it again; if it stays so, try another model."
+_START = "start the server, or check the address given as api_base."
+_CHECK_ADDRESS = "check the address given as api_base, and your network."
+_CHECK_WINDOW = "tell memos the real context window of this model, or choose a model with a larger one."
+_CHECK_ACCOUNT = "look at your account there, or try another model."
+_CHECK_KEY = "run `memos configure` with the right key, or set it in the environment."
+_CHECK_MODEL = "choose another model, or check the address given as api_base."
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_SHORTEST_SECRET_CHARS = 8
+_TEXT_LIMIT_CHARS = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error of ours, and whether another try may well succeed (after `retry_after_s`, where the provider said)."""
+
+    error: MemosError
+    passing: bool = False
+    retry_after_s: float | None = None
+
+
+def failure_of(error: BaseException, who: str, model: str, secrets: Iterable[str] = ()) -> Failure:
+    """Tell what `error` means. `who` names the provider or endpoint; `secrets` never appear in the sentence."""
+    error = _innermost(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    status = _status(error)
+    said = provider_text(error, secrets)
+    quoted = f": {said}" if said else "."
+    return (
+        _known_by_text(names, status, _raw_text(error), quoted, who, model)
+        or _known_by_wire(error, names, status, who)
+        or _known_by_status(error, names, status, quoted, who, model)
+        or Failure(ProcessorError(f"{who} failed in an unforeseen way ({type(error).__name__}){quoted}", _AGAIN))
+    )
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return `text` without anything that looks like a key, without `secrets`, and without keys of the environment."""
+    known = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)} | set(secrets)
+    for secret in sorted(known, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET_CHARS:
+            text = text.replace(secret, "[key]")
+    for pattern in _KEYS:
+        text = pattern.sub("[key]", text)
+    return text
+
+
+def provider_text(error: BaseException, secrets: Iterable[str] = ()) -> str:
+    """Return what the provider said, on one short line, without keys, markup or a library's prefixes."""
+    text = _PREFIXES.sub("", _raw_text(error)).strip()
+    if _MARKUP.search(text):
+        return "it sent a web page in place of an answer."
+    line = redacted(safe_line(text), secrets)
+    return line if len(line) <= _TEXT_LIMIT_CHARS else line[:_TEXT_LIMIT_CHARS].rstrip() + "…"
+
+
+def _known_by_text(names: set[str], status: int | None, text: str, quoted: str, who: str, model: str) -> Failure | None:
+    if "ContextWindowExceededError" in names or (status != 429 and _OVERFLOW.search(text)):
+        what = f"The prompt is longer than the window of {model}{quoted}"
+        return Failure(ContextOverflow(what, _CHECK_WINDOW))
+    if "ContentPolicyViolationError" in names or (status in (400, 403, None) and _FILTER.search(text)):
+        what = f"The content filter of {who} stopped the request{quoted}"
+        return Failure(ContentFiltered(what, "put it in other words and send it again."))
+    if _NO_PROVIDER.search(text):
+        return Failure(unplaced_model(model))
+    if _NO_KEY.search(text) and status in (None, 401, 500):
+        what = f"{who} needs a key, and none is set."
+        return Failure(NotConfigured(what, "run `memos configure`, or set the key in the environment."))
+    return None
+
+
+def _known_by_wire(error: BaseException, names: set[str], status: int | None, who: str) -> Failure | None:
+    """Tell an error of the connection; litellm gives a refused one the status 500."""
+    if status not in (None, 408, 500):
+        return None
+    beneath = {kind.__name__ for link in _chain(error) for kind in type(link).__mro__}
+    timed_out = status == 408 or bool(names & {"Timeout", "APITimeoutError", "TimeoutException", "TimeoutError"})
+    broken = beneath & {"ConnectError", "ReadError", "RemoteProtocolError", "ConnectionError", "ClientError"}
+    for applies, what, next_step, passing in (
+        ("SSLError" in beneath, f"The certificate of {who} was not accepted.", _CHECK_ADDRESS, False),
+        ("ConnectionRefusedError" in beneath, f"Nothing answers at {who}: it refused the connection.", _START, False),
+        ("gaierror" in beneath, f"The address of {who} could not be looked up.", _CHECK_ADDRESS, False),
+        (timed_out, f"{who} did not answer in time.", _AGAIN, True),
+        (bool(broken), f"The connection to {who} broke off.", _AGAIN, True),
+    ):
+        if applies:
+            return Failure(ProcessorUnreachable(what, next_step), passing)
+    return None
+
+
+def _known_by_status(
+    error: BaseException, names: set[str], status: int | None, quoted: str, who: str, model: str
+) -> Failure | None:
+    no_money = _NO_MONEY.search(_raw_text(error)) is not None
+    if status == 429 and not no_money:
+        return _too_many(error, quoted, who)
+    if status is not None and status >= 500:
+        state = "is overloaded" if status in (503, 529) else f"failed (status {status})"
+        wait_s = retry_after_s(error)
+        return Failure(ProcessorUnreachable(f"{who} {state}{quoted}", _AGAIN), True, wait_s)
+    no_model = status == 404 or (status == 400 and _NO_MODEL.search(quoted) is not None)
+    for applies, what, next_step in (
+        (no_money and status in (400, 402, 403, 429), f"The account at {who} has nothing left{quoted}", _CHECK_ACCOUNT),
+        (status in (401, 403), f"{who} refused the key{quoted}", _CHECK_KEY),
+        (no_model, f"{who} does not know the model {model}{quoted}", _CHECK_MODEL),
+        (status is not None, f"{who} did not accept the request{quoted}", _AGAIN),
+    ):
+        if applies:
+            return Failure(ProcessorRefused(what, next_step))
+    if names & {"APIConnectionError", "APIError"}:
+        return Failure(ProcessorUnreachable(f"{who} gave no usable answer{quoted}", _AGAIN), passing=True)
+    return None
+
+
+def _too_many(error: BaseException, quoted: str, who: str) -> Failure:
+    wait_s = retry_after_s(error)
+    when = f"wait {wait_s:.0f} s, then send it again." if wait_s else _AGAIN
+    return Failure(RateLimited(f"Too many requests at {who}{quoted}", when, wait_s), True, wait_s)
+
+
+def unplaced_model(model: str) -> BadInput:
+    """Return the error for a model string no provider can be told from."""
+    return BadInput(
+        f"No provider can be told from the model name {safe_line(model)!r}.",
+        "write it as provider/model, such as openai/gpt-4.1, or openai/NAME with --api-base for a compatible server.",
+    )
+
+
+def retry_after_s(error: BaseException, now: datetime | None = None) -> float | None:
+    """Return how many seconds the provider asks to wait (`retry-after-ms`, `retry-after` in seconds or as a date)."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    if not headers.get("retry-after") and not headers.get("retry-after-ms"):
+        headers = getattr(error, "litellm_response_headers", None) or {}
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return max(0.0, float(milliseconds) / 1000)
+        value = headers.get("retry-after")
+        if not value:
+            return None
+        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+            return float(value)
+        until = email.utils.parsedate_to_datetime(value)
+        return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the error a library wrapped to report it in the middle of a stream."""
+    original = getattr(error, "original_exception", None)
+    return original if type(error).__name__ == "MidStreamFallbackError" and original is not None else error
+
+
+def _status(error: BaseException) -> int | None:
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _raw_text(error: BaseException) -> str:
+    return str(getattr(error, "message", "") or error)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and what it came from, each once."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__

@@ -1,0 +1,528 @@
+"""The litellm road, through the real litellm, against a real server that speaks well or badly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fake_openai import Answer, Call, FakeOpenAI, Script, in_turn, refused_url, say
+
+from memos.errors import (
+    BadInput,
+    ContentFiltered,
+    ContextOverflow,
+    MemosError,
+    NotConfigured,
+    ProcessorRefused,
+    ProcessorUnreachable,
+    RateLimited,
+)
+from memos.llm import litellm_processor
+from memos.llm.litellm_processor import LitellmProcessor
+from memos.messages import (
+    Counters,
+    EventKind,
+    Finish,
+    FunctionCall,
+    FunctionSchema,
+    Message,
+    MonologueDelta,
+    Notice,
+    Prompt,
+    Reply,
+    ReplyPart,
+    RetryIn,
+    SpeechDelta,
+    utc_now,
+)
+
+# pytest shows what litellm's pydantic models deprecate; the guard below checks that a user's terminal stays clean.
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer", "ignore:Accessing the 'model_")
+
+KEY = "sk-test-canary-4711-abcdef"
+SAY = FunctionSchema("send_message", "Say it.", {"type": "object", "properties": {"message": {"type": "string"}}})
+TWO = (Call("core_memory_append", {"name": "human", "content": "Bees."}), Call("send_message", {"message": "Noted."}))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI() as fake:
+        yield fake
+
+
+@pytest.fixture
+def ask(server: FakeOpenAI) -> Iterator[Callable[..., list[ReplyPart]]]:
+    """Return a function that asks the server, which answers by a script, and gives what the processor yielded."""
+    server.requests.clear()
+
+    def ask_by(script: Script | Answer, prompt: Prompt | None = None, **options: Any) -> list[ReplyPart]:
+        server.script = (lambda request: script) if isinstance(script, Answer) else script
+        return parts_of(processor(server.url, **options), prompt)
+
+    yield ask_by
+    assert server.violations == []
+
+
+def processor(url: str | None, **options: Any) -> LitellmProcessor:
+    options = {"api_key": KEY, "backoff_s": 0.01, "model": "openai/fake-model", **options}
+    return LitellmProcessor(api_base=url, **options)
+
+
+def parts_of(one: LitellmProcessor, prompt: Prompt | None = None) -> list[ReplyPart]:
+    async def gather() -> list[ReplyPart]:
+        try:
+            return [part async for part in one.infer(prompt or hello())]
+        finally:
+            await one.aclose()
+
+    return asyncio.run(gather())
+
+
+def hello(*queue: Message, functions: tuple[FunctionSchema, ...] = (SAY,)) -> Prompt:
+    first = Message("user", "Hello.", "a", "t", kind=EventKind.USER_MESSAGE)
+    return Prompt("Be kind.", functions, (), (first, *queue), Counters(utc_now()))
+
+
+def reply_of(parts: list[ReplyPart]) -> Reply:
+    assert isinstance(parts[-1], Reply)
+    assert sum(isinstance(part, Reply) for part in parts) == 1
+    return parts[-1]
+
+
+def spoken(parts: list[ReplyPart]) -> str:
+    return "".join(part.text for part in parts if isinstance(part, SpeechDelta))
+
+
+def thought(parts: list[ReplyPart]) -> str:
+    return "".join(part.text for part in parts if isinstance(part, MonologueDelta))
+
+
+def test_monologue_and_words_arrive_in_pieces_and_the_reply_is_whole(ask: Callable[..., list[ReplyPart]]) -> None:
+    parts = ask(say("Good evening, Ana. 🐝"))
+    assert thought(parts) == "I answer."
+    assert spoken(parts) == "Good evening, Ana. 🐝"
+    assert len([p for p in parts if isinstance(p, SpeechDelta)]) > 2
+    reply = reply_of(parts)
+    assert (reply.monologue, reply.text, reply.finish) == ("I answer.", "", Finish.STOP)
+    assert json.loads(reply.calls[0].arguments) == {"message": "Good evening, Ana. 🐝"}
+    assert (reply.usage.prompt_tokens, reply.usage.reply_tokens) == (111, 22)
+
+
+def test_the_request_is_what_the_prompt_says(ask: Callable[..., list[ReplyPart]], server: FakeOpenAI) -> None:
+    ask(say("Hi."), max_reply_tokens=99, temperature=0.5)
+    body = server.requests[0].body
+    assert body["model"] == "fake-model"
+    assert body["messages"][0] == {"role": "system", "content": "Be kind."}
+    assert body["tools"][0]["function"]["name"] == "send_message"
+    assert (body["tool_choice"], body["max_tokens"], body["temperature"]) == ("auto", 99, 0.5)
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_text_without_a_call_is_the_text_of_the_reply(ask: Callable[..., list[ReplyPart]]) -> None:
+    parts = ask(Answer(text="Hello, [Ana].", reasoning="She greets."))
+    reply = reply_of(parts)
+    assert (reply.text, reply.monologue, reply.calls) == ("Hello, [Ana].", "She greets.", ())
+
+
+def test_a_prompt_without_functions_asks_for_plain_text(
+    ask: Callable[..., list[ReplyPart]], server: FakeOpenAI
+) -> None:
+    parts = ask(Answer(text="They talked of bees."), hello(functions=()))
+    assert reply_of(parts).text == "They talked of bees."
+    assert "tools" not in server.requests[0].body
+
+
+def test_an_empty_reply_is_a_reply(ask: Callable[..., list[ReplyPart]]) -> None:
+    assert reply_of(ask(Answer(fault="empty_reply"))).finish is Finish.STOP
+
+
+@pytest.mark.parametrize(
+    "quirk",
+    [
+        "null_content",
+        "same_index",
+        "index_minus_one",
+        "missing_ids",
+        "empty_ids",
+        "repeated_ids",
+        "id_each_chunk",
+        "dict_arguments",
+        "no_done",
+        "no_usage",
+        "keep_alive_comments",
+    ],
+)
+def test_calls_come_whole_however_a_provider_numbers_them(ask: Callable[..., list[ReplyPart]], quirk: str) -> None:
+    for chunk_chars in (1, 7, 10_000):
+        reply = reply_of(ask(Answer(text="Two.", calls=TWO, fault=quirk, chunk_chars=chunk_chars)))
+        assert [(c.name, json.loads(c.arguments)) for c in reply.calls] == [(c.name, c.arguments) for c in TWO]
+        assert len({c.id for c in reply.calls}) == 2
+        assert all(c.id for c in reply.calls)
+        assert reply.finish is Finish.STOP
+
+
+def test_two_calls_of_the_same_function_stay_two(ask: Callable[..., list[ReplyPart]]) -> None:
+    calls = (Call("send_message", {"message": "One."}), Call("send_message", {"message": "Two."}))
+    for quirk in (None, "same_index", "missing_ids", "repeated_ids"):
+        parts = ask(Answer(calls=calls, fault=quirk, chunk_chars=4))
+        assert [json.loads(c.arguments)["message"] for c in reply_of(parts).calls] == ["One.", "Two."]
+        assert spoken(parts) == "One.Two."
+
+
+def test_the_function_call_of_2023_is_a_call(ask: Callable[..., list[ReplyPart]]) -> None:
+    parts = ask(Answer(calls=TWO[1:], fault="legacy_call"))
+    assert reply_of(parts).calls[0].name == "send_message"
+    assert spoken(parts) == "Noted."
+
+
+def test_an_id_the_history_already_has_is_replaced(ask: Callable[..., list[ReplyPart]]) -> None:
+    history = (
+        Message("assistant", "", "a", "t", calls=(FunctionCall("call_0", "send_message", '{"message": "Hi."}'),)),
+        Message("tool", "Sent.", "a", "t", call_id="call_0", ok=True),
+        Message("user", "And?", "a", "t", kind=EventKind.USER_MESSAGE),
+    )
+    reply = reply_of(ask(Answer(calls=TWO, fault="repeated_ids"), hello(*history)))
+    assert "call_0" not in {call.id for call in reply.calls}
+
+
+def test_half_of_a_surrogate_pair_does_not_get_through(ask: Callable[..., list[ReplyPart]]) -> None:
+    parts = ask(Answer(text="bees", fault="surrogate"))
+    reply_of(parts).text.encode()
+    thought(parts).encode()
+
+
+def test_raw_arguments_that_are_no_json_are_handed_on_as_written(ask: Callable[..., list[ReplyPart]]) -> None:
+    reply = reply_of(ask(Answer(calls=(Call("send_message", '{"message": oops'),))))
+    assert reply.calls[0].arguments == '{"message": oops'
+
+
+# --- A reply that breaks off ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", ["cut_text", "cut_call", "reset", "stall_middle", "bad_chunk", "error_frame", "finish_error"]
+)
+def test_a_reply_that_breaks_off_is_cut_and_has_no_call(ask: Callable[..., list[ReplyPart]], fault: str) -> None:
+    parts = ask(Answer(text="I will say it.", calls=TWO, fault=fault), gap_timeout_s=0.5)
+    reply = reply_of(parts)
+    assert (reply.finish, reply.calls) == (Finish.CUT, ())
+    assert reply.monologue == thought(parts) == "I will say it."
+    assert reply.text == spoken(parts)
+
+
+def test_text_that_breaks_off_keeps_what_was_shown(ask: Callable[..., list[ReplyPart]]) -> None:
+    parts = ask(Answer(text="A long sentence that will not come to its end.", fault="cut_text"))
+    reply = reply_of(parts)
+    assert reply.finish is Finish.CUT
+    assert reply.monologue == thought(parts).strip() != ""
+
+
+def test_at_the_length_limit_only_whole_calls_remain(ask: Callable[..., list[ReplyPart]]) -> None:
+    parts = ask(Answer(text="Two.", calls=TWO, fault="length", chunk_chars=5))
+    reply = reply_of(parts)
+    assert (reply.finish, [call.name for call in reply.calls]) == (Finish.LENGTH, ["core_memory_append"])
+    assert reply.text == spoken(parts) != ""
+
+
+@pytest.mark.parametrize("fault", ["non_json", "empty_choices", "reset_first"])
+def test_an_answer_without_a_word_is_tried_again_and_then_an_error(
+    ask: Callable[..., list[ReplyPart]], server: FakeOpenAI, fault: str
+) -> None:
+    with pytest.raises(ProcessorUnreachable) as caught:
+        ask(Answer(fault=fault))
+    assert caught.value.next_step
+    assert len(server.requests) == 4
+
+
+# --- Errors --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "exit_code"),
+    [
+        ("401", ProcessorRefused, 4),
+        ("403", ProcessorRefused, 4),
+        ("404", ProcessorRefused, 4),
+        ("400", ProcessorRefused, 4),
+        ("400_overflow", ContextOverflow, 4),
+        ("400_overflow_llama_cpp", ContextOverflow, 4),
+        ("400_overflow_anthropic", ContextOverflow, 4),
+        ("400_filter", ContentFiltered, 4),
+    ],
+)
+def test_a_no_is_told_once_and_not_asked_again(
+    ask: Callable[..., list[ReplyPart]], server: FakeOpenAI, fault: str, kind: type[MemosError], exit_code: int
+) -> None:
+    with pytest.raises(kind) as caught:
+        ask(Answer(fault=fault))
+    assert caught.value.exit_code == exit_code
+    assert caught.value.next_step
+    assert "\n" not in str(caught.value)
+    assert "litellm" not in str(caught.value).lower()
+    assert KEY not in str(caught.value)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("fault", ["500", "502_html", "503"])
+def test_a_passing_failure_is_asked_again_three_times_and_announced(
+    ask: Callable[..., list[ReplyPart]], server: FakeOpenAI, fault: str
+) -> None:
+    parts = ask(in_turn([Answer(fault=fault), Answer(fault=fault), Answer(fault=fault), say("At last.")]))
+    assert [(p.attempt, p.limit) for p in parts if isinstance(p, RetryIn)] == [(1, 3), (2, 3), (3, 3)]
+    assert spoken(parts) == "At last."
+    server.requests.clear()
+    with pytest.raises(ProcessorUnreachable) as caught:
+        ask(Answer(fault=fault))
+    assert len(server.requests) == 4
+    assert "<" not in str(caught.value)
+
+
+def test_too_many_requests_waits_as_long_as_the_provider_asks(ask: Callable[..., list[ReplyPart]]) -> None:
+    started = time.monotonic()
+    parts = ask(in_turn([Answer(fault="429", retry_after="0.4"), say("Now.")]))
+    assert [p.seconds for p in parts if isinstance(p, RetryIn)] == [0.4]
+    assert 0.4 <= time.monotonic() - started < 2
+    assert spoken(parts) == "Now."
+
+
+def test_a_wait_that_is_too_long_is_left_to_the_user(ask: Callable[..., list[ReplyPart]], server: FakeOpenAI) -> None:
+    with pytest.raises(RateLimited) as caught:
+        ask(Answer(fault="429", retry_after="3600"))
+    assert caught.value.retry_after_s == 3600
+    assert len(server.requests) == 1
+
+
+def test_a_refused_connection_is_one_sentence_and_not_asked_again() -> None:
+    with pytest.raises(ProcessorUnreachable, match="refused the connection") as caught:
+        parts_of(processor(refused_url()))
+    assert "api_base" in caught.value.next_step
+
+
+@pytest.mark.parametrize("fault", ["stall_headers", "stall_first"])
+def test_silence_before_the_first_piece_ends_in_time(
+    ask: Callable[..., list[ReplyPart]], server: FakeOpenAI, fault: str
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(ProcessorUnreachable, match=r"nothing for 0\.3 s"):
+        ask(Answer(fault=fault), first_byte_timeout_s=0.3)
+    assert time.monotonic() - started < 1.5
+    assert len(server.requests) == 1
+
+
+def test_silence_in_the_middle_is_told(ask: Callable[..., list[ReplyPart]]) -> None:
+    parts = ask(Answer(text="A sentence that stops somewhere.", fault="stall_middle"), gap_timeout_s=0.3)
+    assert [p.text for p in parts if isinstance(p, Notice)] == [f"{_host(parts)} sent nothing for 0.3 s."]
+
+
+def _host(parts: list[ReplyPart]) -> str:
+    return next(p.text.split(" ")[0] for p in parts if isinstance(p, Notice))
+
+
+@pytest.mark.parametrize("fault", [None, "stall_headers", "stall_first", "stall_middle"])
+def test_cancelling_closes_the_connection_within_200_ms(server: FakeOpenAI, fault: str | None) -> None:
+    server.client_left_ns.clear()
+    server.requests.clear()
+    words = "word " * 4000
+    server.script = lambda request: Answer(text=words, fault=fault, delay_s=0.01 if fault is None else 0)
+
+    async def cancel_it() -> int:
+        one = processor(server.url)
+
+        async def read() -> None:
+            async for _ in one.infer(hello()):
+                pass
+
+        task = asyncio.create_task(read())
+        await asyncio.to_thread(server.wait_for_requests, 1)
+        await asyncio.sleep(0.2)
+        cancelled_ns = time.monotonic_ns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(server.wait_for_client_to_leave)
+        await one.aclose()
+        return cancelled_ns
+
+    cancelled_ns = asyncio.run(cancel_it())
+    assert (server.client_left_ns[0] - cancelled_ns) / 1e6 < 200
+
+
+def test_closing_the_iterator_closes_the_connection(server: FakeOpenAI) -> None:
+    server.client_left_ns.clear()
+    server.script = lambda request: Answer(text="word " * 4000, delay_s=0.01)
+
+    async def leave() -> None:
+        one = processor(server.url)
+        parts = one.infer(hello())
+        await anext(parts)
+        await parts.aclose()  # type: ignore[attr-defined]
+        await asyncio.to_thread(server.wait_for_client_to_leave)
+        await one.aclose()
+
+    asyncio.run(leave())
+
+
+def test_the_connection_is_kept_between_turns(server: FakeOpenAI) -> None:
+    server.script = lambda request: say("Hi.")
+    server.requests.clear()
+
+    async def thrice() -> None:
+        one = processor(server.url)
+        for _ in range(3):
+            assert [part async for part in one.infer(hello())]
+        await one.aclose()
+
+    asyncio.run(thrice())
+    assert len({request.connection for request in server.requests}) == 1
+
+
+def test_a_closed_processor_leaves_others_able_to_talk(server: FakeOpenAI) -> None:
+    server.script = lambda request: say("Hi.")
+
+    async def both() -> None:
+        first, second = processor(server.url), processor(server.url)
+        assert [part async for part in first.infer(hello())]
+        await first.aclose()
+        assert [part async for part in second.infer(hello())]
+        await second.aclose()
+        third = processor(server.url)
+        assert [part async for part in third.infer(hello())]
+        await third.aclose()
+
+    asyncio.run(both())
+
+
+# --- Before the first byte -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [
+        ("openai/gpt-4.1", "OPENAI_API_KEY"),
+        ("anthropic/claude-x", "ANTHROPIC_API_KEY"),
+        ("groq/llama-3.3-70b", "GROQ_API_KEY"),
+    ],
+)
+def test_a_missing_key_is_told_by_its_name(model: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
+    with pytest.raises(NotConfigured) as caught:
+        parts_of(LitellmProcessor(model))
+    assert variable in caught.value.next_step
+
+
+def test_a_compatible_server_needs_no_key(
+    ask: Callable[..., list[ReplyPart]], server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    ask(say("Hi."), api_key=None)
+    assert server.requests[0].headers["authorization"] == "Bearer none"
+
+
+@pytest.mark.parametrize("model", ["no-such-thing", "nobody/no-such-thing", "", "/"])
+def test_a_model_string_nobody_can_place_is_bad_input(model: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadInput, match="provider") as caught:
+        parts_of(LitellmProcessor(model))
+    assert "openai/" in caught.value.next_step
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_profile_or_role_may_stand_in_for_keys_of_bedrock(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    asyncio.run(LitellmProcessor("bedrock/anthropic.claude-3-haiku-20240307-v1:0").check())
+
+
+def test_a_failing_call_prints_nothing(ask: Callable[..., list[ReplyPart]], capfd: pytest.CaptureFixture[str]) -> None:
+    for fault in ("401", "500", "dict_arguments", "reset", "non_json"):
+        with contextlib.suppress(MemosError):
+            ask(Answer(text="Two.", calls=TWO, fault=fault))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_key_a_provider_repeats_is_not_repeated_by_us(ask: Callable[..., list[ReplyPart]]) -> None:
+    with pytest.raises(ProcessorRefused) as caught:
+        ask(Answer(fault="401"))
+    assert "Incorrect API key provided: [key]" in str(caught.value)
+
+
+def test_the_window_is_the_users_word_else_what_the_list_says() -> None:
+    assert LitellmProcessor("openai/gpt-4o", window_tokens=777).window_tokens == 777
+    asyncio.run(LitellmProcessor("openai/gpt-4o").warm_up())
+    assert LitellmProcessor("openai/gpt-4o").window_tokens == 128_000
+    assert LitellmProcessor("openai/gpt-4o", api_base="http://127.0.0.1:1/v1").window_tokens is None
+    assert LitellmProcessor("openai/nobody-knows-it").window_tokens is None
+
+
+def test_tokens_are_estimated_without_reading_a_tokenizer() -> None:
+    one = LitellmProcessor("openai/x")
+    assert [one.count_tokens(text) for text in ("", "a", "abcd", "abcde")] == [0, 1, 1, 2]
+    assert one.count_tokens("蜂" * 30) == 30
+    assert one.count_tokens("\ud83d") > 0
+
+
+@pytest.mark.parametrize("version", sorted(litellm_processor.REFUSED_VERSIONS))
+def test_a_bad_release_of_litellm_is_refused(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / f"litellm-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: litellm\nVersion: {version}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert importlib.metadata.version("litellm") == version
+    with pytest.raises(NotConfigured, match=version):
+        litellm_processor._import_litellm()
+
+
+GUARD = """
+import asyncio, sys
+from support.fake_openai import Answer, Call, FakeOpenAI
+contacts = []
+def watch(event, args):
+    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
+        contacts.append((event, args[0], args[1] if event == "socket.getaddrinfo" else None))
+    elif event in ("socket.connect", "socket.sendto"):
+        contacts.append((event, *args[1][:2]) if isinstance(args[1], tuple) else (event, args[1], None))
+sys.addaudithook(watch)
+before = set(sys.modules)
+from memos.llm.litellm_processor import LitellmProcessor
+heavy = {"litellm", "httpx", "openai", "jiter"} & set(sys.modules) - before
+assert not heavy, heavy
+from memos.messages import *
+schema = FunctionSchema("send_message", "", {"type": "object", "properties": {}})
+async def main(url):
+    for fault in (None, "no_usage", "dict_arguments", "400"):
+        server.script = lambda request: Answer(calls=(Call("send_message", {"message": "Hi."}),), fault=fault)
+        one = LitellmProcessor("openai/meta-llama/llama-3-8b", api_base=url, api_key="sk-x")
+        await one.warm_up()
+        event = Message("user", "Hello.", "a", "t", kind=EventKind.USER_MESSAGE)
+        try:
+            async for part in one.infer(Prompt("Be kind.", (schema,), (), (event,), Counters(utc_now()))):
+                pass
+        except Exception as error:
+            assert fault == "400", error
+        one.count_tokens("hello"), one.window_tokens
+    await one.aclose()
+with FakeOpenAI() as server:
+    asyncio.run(main(server.url))
+    strange = [c for c in contacts if c[1] != "127.0.0.1" or c[2] not in (server.port, None)]
+    assert len(server.requests) == 4
+    assert any(c[0] == "socket.connect" for c in contacts), "the watch sees nothing"
+assert not strange, strange
+"""
+
+
+def test_nothing_is_contacted_but_the_endpoint_the_import_included() -> None:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "HOME": os.devnull}
+    command = [sys.executable, "-c", GUARD]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
