@@ -145,8 +145,8 @@ class LiveScreen:
         if self._begun:
             return
         self._begun = True
-        if not self._session.read_only:
-            self._post(Event(EventKind.LOGIN))
+        if self._session.login:
+            self._post(self._session.login)
         for line in typed_lines:
             self._submit(line)
 

@@ -75,6 +75,7 @@ class Painter:
         self._speech_open = False
         self._phase = ""
         self._phase_since = 0.0
+        self._share = ""
 
     # --- what the REPL reads ---------------------------------------------------------------------------
 
@@ -89,7 +90,7 @@ class Painter:
             return ""
         seconds = max(0.0, self._clock() - self._phase_since)
         step = f"  step {self._step.number}/{self._step.limit}" if self._step.number > 1 else ""
-        return f"{self._phase} {seconds:.1f} s{step}"
+        return f"{self._phase}{self._share} {seconds:.1f} s{step}"
 
     def tail_rows(self) -> list[tuple[str, str]]:
         """Return the rows of the live tail as (kind, text); a kind is "thought", "name" or "speech"."""
@@ -101,8 +102,9 @@ class Painter:
             rows.append((kind, f"{self._marks.thought}{text}" if kind == "thought" else text))
         return rows
 
-    def enter(self, phase: str) -> None:
-        """Begin a phase; its clock starts anew unless it is the same one."""
+    def enter(self, phase: str, fraction: float | None = None) -> None:
+        """Begin a phase; its clock starts anew unless it is the same one, further on."""
+        self._share = "" if fraction is None else f" {fraction:.0%}"
         if phase != self._phase:
             self._phase, self._phase_since = phase, self._clock()
 
@@ -123,7 +125,7 @@ class Painter:
             case StepStarted():
                 self._step_started(body)
             case Progress():
-                self.enter(_progress_phase(body))
+                self.enter(safe_line(body.phase), body.fraction)
             case MonologueDelta():
                 self.enter("thinking")
                 self._tail.add("thought", body.text)
@@ -261,8 +263,3 @@ class Painter:
 
     def _print(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
-
-
-def _progress_phase(progress: Progress) -> str:
-    phase = safe_line(progress.phase)
-    return phase if progress.fraction is None else f"{phase} {progress.fraction:.0%}"
