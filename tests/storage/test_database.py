@@ -152,7 +152,8 @@ def test_one_process_holds_an_agent_and_a_second_is_told_who(tmp_path: Path) -> 
 def test_a_lock_dies_with_its_holder_and_can_be_taken_over(tmp_path: Path) -> None:
     code = (
         "import time; from pathlib import Path; from memos.storage.agent_lock import AgentLock\n"
-        f"lock = AgentLock(Path({str(tmp_path)!r}), 'id', 'sam'); lock.acquire(); print('held', flush=True); time.sleep(60)"
+        f"lock = AgentLock(Path({str(tmp_path)!r}), 'id', 'sam')\n"
+        "lock.acquire(); print('held', flush=True); time.sleep(60)"
     )
     for leave in ("kill", "take over"):
         holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

@@ -1,0 +1,158 @@
+"""Recall storage: the order of writing, settling, and both searches."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.agent_home import AgentHome, agent_home
+
+from memos.errors import FunctionFailed
+from memos.memory.recall_storage import DID_NOT_COMPLETE, event_message, reply_message
+from memos.messages import Event, EventKind, FunctionCall, Message, MessageState, Provenance, Reply
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> AgentHome:
+    return agent_home(tmp_path)
+
+
+def say(home: AgentHome, text: str, at: datetime | None = None) -> Message:
+    event = Event(EventKind.USER_MESSAGE, text)
+    event = replace(event, created_at=at) if at else event
+    return home.recall.append(event_message(event, home.agent.id, event.id))
+
+
+def draft(home: AgentHome) -> Message:
+    return Message(
+        role="assistant",
+        content="",
+        agent_id=home.agent.id,
+        turn_id="t",
+        state=MessageState.PROVISIONAL,
+        provenance=Provenance.AGENT,
+    )
+
+
+def reply(home: AgentHome, *calls: FunctionCall, text: str = "") -> Message:
+    return home.recall.append(reply_message(Reply("Hm.", text, calls), draft(home)))
+
+
+def call(name: str = "send_message", arguments: str = '{"message": "Hello Ana."}', call_id: str = "c1") -> FunctionCall:
+    return FunctionCall(call_id, name, arguments)
+
+
+def test_rows_come_back_as_they_were_stored_in_order(home: AgentHome) -> None:
+    stored = [say(home, "One"), reply(home, call()), say(home, "Two")]
+    assert home.recall.queue(0) == stored
+    assert [m.seq for m in stored] == sorted(m.seq for m in stored)
+    assert home.recall.queue(stored[2].seq) == stored[2:]
+
+
+def test_an_event_stored_twice_is_there_once(home: AgentHome) -> None:
+    event = Event(EventKind.USER_MESSAGE, "Once")
+    rows = [home.recall.append(event_message(event, home.agent.id, event.id)) for _ in range(2)]
+    assert rows[0].seq == rows[1].seq and len(home.recall.queue(0)) == 1
+
+
+def test_order_is_by_seq_even_when_the_clock_jumps_back(home: AgentHome) -> None:
+    now = datetime.now(UTC)
+    say(home, "first", now)
+    say(home, "second", now - timedelta(days=400))
+    assert [m.content for m in home.recall.queue(0)] == ["first", "second"]
+
+
+def test_a_provisional_row_becomes_complete_once_and_then_stays(home: AgentHome) -> None:
+    row = home.recall.append(draft(home))
+    home.recall.update(replace(row, content="Half", payload={"speech": "Hel"}))
+    done = home.recall.update(reply_message(Reply("Whole.", "", (call(),)), row))
+    home.recall.update(replace(row, content="late refresh", state=MessageState.PROVISIONAL))
+    assert home.recall.queue(0) == [done]
+
+
+def test_settling_closes_calls_without_result_and_marks_what_was_streaming(home: AgentHome) -> None:
+    say(home, "Hi")
+    answered = reply(home, call(call_id="a"), call("conversation_search", '{"query": "x"}', "b"))
+    home.recall.append(Message("tool", "ok", home.agent.id, "t", name="send_message", call_id="a", ok=True))
+    home.recall.append(replace(draft(home), content="I was just"))
+    assert home.recall.settle(0) == 2
+    queue = home.recall.queue(0)
+    assert [m.call_id for m in queue if m.role == "tool"] == ["a", "b"]
+    assert queue[-1].content == DID_NOT_COMPLETE and queue[-1].ok is False and queue[-1].turn_id == answered.turn_id
+    assert queue[3].state is MessageState.INCOMPLETE
+    assert home.recall.settle(0) == 0
+
+
+def test_events_that_wait_survive_until_they_are_fetched(home: AgentHome) -> None:
+    event = Event(EventKind.USER_MESSAGE, "later")
+    home.recall.defer(event)
+    assert home.recall.deferred() == [event]
+    home.recall.append(event_message(event, home.agent.id, event.id))
+    assert home.recall.deferred() == []
+
+
+def test_search_finds_what_both_said_and_not_monologue_or_results(home: AgentHome) -> None:
+    say(home, "I keep bees on the roof.")
+    reply(home, call(arguments='{"message": "How many hives?"}'))
+    reply(home, text="I speak plainly of honey.")
+    assert "user: I keep bees" in home.recall.conversation_search("bees")
+    assert "sam: How many hives?" in home.recall.conversation_search("hives")
+    assert "honey" in home.recall.conversation_search("honey")
+    assert home.recall.conversation_search("Hm") == "No results."
+
+
+def test_the_question_itself_is_no_result(home: AgentHome) -> None:
+    say(home, "My cat is called Miso.")
+    question = say(home, "What is my cat called?")
+    turn = home.begin_turn()
+    turn.start_seq = question.seq
+    text = home.recall.conversation_search("What is my cat called?")
+    assert "Miso" in text and "What is" not in text
+
+
+def test_pages_have_true_totals(home: AgentHome) -> None:
+    for number in range(12):
+        say(home, f"bee number {number}")
+    assert home.recall.conversation_search("bee").startswith("Showing 1-5 of 12 results (page 0):\n[")
+    assert home.recall.conversation_search("bee", page=2).startswith("Showing 11-12 of 12 results (page 2):")
+    assert home.recall.conversation_search("bee", page=9).startswith("No results on page 9: there are 12")
+    with pytest.raises(FunctionFailed):
+        home.recall.conversation_search("bee", page=-1)
+
+
+def test_a_date_search_includes_its_last_day_and_takes_today(home: AgentHome) -> None:
+    now = datetime.now(UTC)
+    say(home, "old news", now - timedelta(days=10))
+    say(home, "said today", now)
+    today = now.astimezone().date().isoformat()
+    assert "said today" in home.recall.conversation_search_date(today, today)
+    assert "old news" not in home.recall.conversation_search_date("today", "now")
+    assert "of 2 results" in home.recall.conversation_search_date("2020-01-01", "today")
+    with pytest.raises(FunctionFailed, match="YYYY-MM-DD"):
+        home.recall.conversation_search_date("last spring", "today")
+
+
+def test_counts_follow_what_is_said_and_archived(home: AgentHome) -> None:
+    assert home.recall.counts() == (0, 0)
+    say(home, "One")
+    row = home.recall.append(draft(home))
+    assert home.recall.counts() == (1, 0)
+    home.recall.update(reply_message(Reply("", "Two"), row))
+    home.archival.archival_memory_insert("Three.")
+    assert home.recall.counts() == (2, 1)
+
+
+def test_agents_never_see_each_others_words(home: AgentHome, tmp_path: Path) -> None:
+    other = agent_home(tmp_path, name="eve")
+    say(other, "Eve's secret is a violin.")
+    other.archival.archival_memory_insert("Eve's secret is a violin.")
+    for query in ("violin", "' OR 1=1 --", 'agent_id:"x" OR violin'):
+        assert home.recall.conversation_search(query) == "No results."
+        assert home.archival.archival_memory_search(query) == "No results."
+
+
+def test_archival_keeps_passages_and_finds_them(home: AgentHome) -> None:
+    home.archival.archival_memory_insert("The bakery on Elm Street closes at six.")
+    assert "] The bakery on Elm Street" in home.archival.archival_memory_search("bakery")
+    with pytest.raises(FunctionFailed, match="empty"):
+        home.archival.archival_memory_insert("  \n ")

@@ -1,0 +1,75 @@
+"""One agent with its storage, as boot wires it, on a real database in a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memos.functions.process_functions import ProcessFunctions
+from memos.functions.table import FunctionTable
+from memos.kernel.control import Limits, Turn
+from memos.kernel.executor import Executor
+from memos.kernel.kernel import Kernel, Machine
+from memos.kernel.main_context import MainContext
+from memos.kernel.queue_manager import QueueManager
+from memos.kernel.syscalls import KernelSyscalls
+from memos.llm.processor import Processor
+from memos.memory.archival_storage import ArchivalStorage
+from memos.memory.index import Index
+from memos.memory.recall_storage import RecallStorage
+from memos.memory.working_context import WorkingContext
+from memos.messages import Block
+from memos.storage.agents import Agent, Agents
+from memos.storage.database import Database
+
+BLOCKS = (Block("persona", "I am Sam.", 2000), Block("human", "", 2000))
+
+
+@dataclass
+class AgentHome:
+    """The parts of one agent; search by words alone, so that nothing heavy is loaded."""
+
+    database: Database
+    agents: Agents
+    agent: Agent
+    syscalls: KernelSyscalls
+    memory: WorkingContext
+    recall: RecallStorage
+    archival: ArchivalStorage
+
+    def kernel(self, processor: Processor, limits: Limits = Limits(), idle_heartbeat_s: float = 0.0) -> Kernel:
+        """Return a kernel over these parts."""
+        table = FunctionTable([ProcessFunctions(self.syscalls), self.memory, self.recall, self.archival])
+        queue_manager = QueueManager(self.database, self.agents, self.agents.reload(self.agent), self.recall)
+        context = MainContext(self.database, "Be Sam.", table, self.memory, self.recall, queue_manager)
+        executor = Executor(self.database, table, queue_manager, self.syscalls)
+        return Kernel(self.agent, Machine(processor, context, queue_manager, executor, limits, idle_heartbeat_s))
+
+    def begin_turn(self) -> Turn:
+        """Let the next function calls run in a turn of their own."""
+        turn = Turn(start_seq=2**62)
+        self.syscalls.begin(turn)
+        return turn
+
+
+def agent_home(folder: Path, blocks: Sequence[Block] = BLOCKS, name: str = "sam") -> AgentHome:
+    """Return the home of the agent of that name in `folder`, made if it is not there yet."""
+    database = Database.open(folder / "memos.db")
+    agents = Agents(database)
+    agent = agents.find(name) or agents.create(
+        name, model="scripted", persona_name="sam", human_name="basic", blocks=blocks
+    )
+    syscalls = KernelSyscalls(agents, agent)
+    index = Index.open(folder / "lance", database, "none")
+    home = AgentHome(
+        database,
+        agents,
+        agent,
+        syscalls,
+        WorkingContext(database, agent.id, syscalls),
+        RecallStorage(database, agent.id, agent.name, index.search("recall"), syscalls),
+        ArchivalStorage(database, agent.id, index.search("archival"), syscalls),
+    )
+    home.begin_turn()
+    return home
