@@ -71,6 +71,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_agent ON messages(agent_id, seq);
 CREATE INDEX messages_by_call ON messages(agent_id, call_id) WHERE call_id IS NOT NULL;
 CREATE INDEX messages_said_by_time ON messages(agent_id, created_at) WHERE said <> '';
+CREATE INDEX messages_heard ON messages(agent_id, session, seq) WHERE said <> '' AND superseded_by IS NULL;
 CREATE INDEX messages_unsettled ON messages(agent_id) WHERE state = 'provisional';
 CREATE INDEX messages_outbox ON messages(seq) WHERE indexed_at IS NULL AND search_text <> '';
 

