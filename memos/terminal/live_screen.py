@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application.current import set_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
@@ -149,6 +150,7 @@ class LiveScreen:
             self._post(self._session.login)
         for line in typed_lines:
             self._submit(line)
+        self._show()
 
     def _message(self) -> StyleAndTextTuples:
         """Return everything that stands before the line being typed."""
@@ -159,8 +161,8 @@ class LiveScreen:
     def _draw(self) -> None:
         self._drawn_columns = self._output.get_size().columns
         rows: list[tuple[str, str]] = [*self._painter.tail_rows()]
-        if self._painter.busy:
-            rows.append(("phase", f"{self._marks.notice}{self._painter.phase_line()}"))
+        phase = self._painter.phase_line()
+        rows.append(("phase", f"{self._marks.notice}{phase}" if phase else ""))
         for line in list(self._waiting)[:WAITING_SHOWN]:
             rows.append(("waiting", self._marks.user + displayable(line).replace("\n", " ")))
         if len(self._waiting) > WAITING_SHOWN:
@@ -216,6 +218,10 @@ class LiveScreen:
         else:
             self._painter.notice("Ctrl-C again or Ctrl-D leaves; /help lists what else there is.", style="dim")
         self._show()
+
+    @property
+    def _leaving(self) -> bool:
+        return self._code is not None
 
     @property
     def _buffer(self) -> Buffer:
@@ -274,7 +280,7 @@ class LiveScreen:
     async def _listen(self, outputs: Subscription) -> None:
         async for output in outputs:
             self._consume(output.body)
-        if self._code is None:
+        if not self._leaving:
             self._painter.notice("The agent has stopped working. Everything is kept; start memos again.", style="red")
             self._show()
             self._leave(1)
@@ -305,17 +311,21 @@ class LiveScreen:
     def _show(self) -> None:
         """Print what is finished above the prompt, and redraw what is not."""
         self._stale = False
+        app = self._prompt.app
+        self._console.width = self._output.get_size().columns
+        self._draw()
         printed = self._paper.getvalue()
+        if not app.is_running or self._leaving:
+            return  # it is printed when the prompt stands, or is gone
         if printed:
             self._paper.seek(0)
             self._paper.truncate()
-            if self._prompt.app.is_running:
-                self._prompt.app.renderer.erase()
-            self._output.write_raw(printed.replace("\n", "\r\n"))
-            self._output.flush()
-        self._console.width = self._output.get_size().columns
-        self._draw()
-        self._prompt.app.invalidate()
+            with self._output.one_write(), set_app(app):
+                app.renderer.erase()
+                self._output.write_raw(printed.replace("\n", "\r\n"))
+                app.renderer.render(app, app.layout)
+        else:
+            app.invalidate()
         if self._painter.busy:
             self._wake.set()
 
@@ -328,6 +338,7 @@ class LiveScreen:
             self._output.cursor_up(pushed_rows)
         app.renderer.erase()
         self._show()
+        app.invalidate()
 
     # --- leaving ---------------------------------------------------------------------------------------
 
@@ -338,7 +349,7 @@ class LiveScreen:
                 self._prompt.app.exit(result="")
 
     def _leave_if_told(self) -> None:
-        if self._code is not None:
+        if self._leaving:
             self._prompt.app.exit(result="")
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:

@@ -98,6 +98,7 @@ class Painter:
         rows: list[tuple[str, str]] = []
         for kind, text in self._tail.last_rows(width_cells - len(self._marks.thought), limit_rows):
             if kind == "speech" and not self._speech_open and not any(seen == "speech" for seen, _ in rows):
+                rows += [("name", "")] * (not self._marks.speech_inline)
                 rows.append(("name", self._marks.speech.format(name=self._name)))
             rows.append((kind, f"{self._marks.thought}{text}" if kind == "thought" else text))
         return rows
@@ -262,4 +263,4 @@ class Painter:
         return [row.rstrip() for row in rows]
 
     def _print(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=True)
+        self._console.print(line, soft_wrap=self._width_cells() is None)

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from prompt_toolkit.layout import Window
 from prompt_toolkit.layout.screen import Screen
-from prompt_toolkit.output import ColorDepth, Output, create_output
+from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Attrs
 
 _NEVER_REFLOWING = {"linux", "vt100", "vt102", "vt220", "ansi", "cygwin"}
 
 
-class _Uncoloured(Vt100_Output):
+class ScreenOutput(Vt100_Output):
+    """A terminal that can be given several drawing steps as one write, so that no half-drawn screen is ever seen."""
+
+    _held = False
+
+    @contextmanager
+    def one_write(self) -> Iterator[None]:
+        """Within the block nothing reaches the terminal; all of it does at the end."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand the terminal what was written, unless it is held back."""
+        if not self._held:
+            super().flush()
+
+
+class _Uncoloured(ScreenOutput):
     """Writes no colour and no other rendition: for `NO_COLOR`."""
 
     def set_attributes(self, attrs: Attrs, color_depth: ColorDepth) -> None:
@@ -25,17 +47,16 @@ class _Uncoloured(Vt100_Output):
         """There is nothing to reset."""
 
 
-def make_screen_output(stdout: TextIO, colours: bool) -> Output:
+def make_screen_output(stdout: TextIO, colours: bool) -> ScreenOutput:
     """Return the output for a live screen.
 
     It never asks the terminal where its cursor is: the answer comes late over a slow line, and would land in the
     shell if memos left in between.
     """
-    if sys.platform == "win32":
-        return create_output(stdout)
-    kind = Vt100_Output if colours else _Uncoloured
+    kind = ScreenOutput if colours else _Uncoloured
     output = kind.from_pty(stdout, term=os.environ.get("TERM"))
     output.enable_cpr = False
+    assert isinstance(output, ScreenOutput)
     return output
 
 

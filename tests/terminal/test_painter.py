@@ -37,7 +37,7 @@ class Drawing:
     def __init__(self, marks: Marks = DRAWN, *, colours: bool = False, width: int | None = 40, tail: int = 4) -> None:
         self.paper = io.StringIO()
         self.now = 0.0
-        console = make_console(self.paper, colours=colours)
+        console = make_console(self.paper, colours=colours, width_cells=400)
         self.painter = Painter(
             console,
             "sam",
@@ -88,7 +88,7 @@ def test_a_turn_is_thought_then_speech() -> None:
 
 def test_speech_is_in_the_tail_while_it_streams() -> None:
     drawing = Drawing().consume(*speech_turn(["Hello ", "Ana."])[:3])
-    assert drawing.tail == ["● sam", "Hello"]
+    assert drawing.tail == ["", "● sam", "Hello"]
     assert drawing.printed == "┊ Greet her.\n"
 
 
@@ -127,7 +127,7 @@ def test_long_speech_leaves_the_tail_row_by_row_and_is_whole_in_the_end(size: in
     drawing = Drawing()
     for body in turn:
         drawing.consume(body)
-        assert len(drawing.painter.tail_rows()) <= 5
+        assert len(drawing.painter.tail_rows()) <= 6
     assert drawing.printed.split() == ["┊", "Greet", "her.", "●", "sam", *text.split()]
     assert drawing.printed == Drawing().consume(*speech_turn([text])).printed
 
@@ -202,7 +202,7 @@ def test_a_long_result_is_clipped_and_says_so() -> None:
 def test_arguments_that_are_no_json_are_shown_as_they_are() -> None:
     call = FunctionCall("5", "core_memory_append", '{"label": "hum')
     drawing = Drawing().consume(CallFinished(call, FunctionResult("5", call.name, False, "Not JSON."), 0.0))
-    assert drawing.printed == '⚙ core_memory_append({"label": "hum) → failed: Not JSON., 0 ms\n'
+    assert drawing.printed == '⚙ core_memory_append({"label": "hum) → failed: Not JSON, 0 ms\n'
 
 
 def test_a_failed_send_message_is_shown() -> None:
