@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import os
-import tempfile
-import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memos.config.config import Config
 from memos.config.settings import SETTINGS, Setting, Value, config_of, nearest_name
 from memos.errors import BadInput, StorageProblem
+
+if TYPE_CHECKING:
+    import ast
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,8 @@ def write_config(path: Path, changes: Mapping[str, Value]) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file in one step with `text`, readable by its owner only. Raises: StorageProblem."""
+    import tempfile
+
     target = path.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -179,6 +180,8 @@ def example() -> str:
 
 
 def _comment(text: str) -> list[str]:
+    import textwrap
+
     return textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
 
 
@@ -191,7 +194,9 @@ def _toml(item: Setting) -> str:
 
 def _docstrings() -> dict[str, str]:
     """Return the docstring of every setting and section by dotted name, read from the source of config.py."""
-    source = resources.files("memos.config").joinpath("config.py").read_text(encoding="utf-8")
+    import ast
+
+    source = Path(__file__).with_name("config.py").read_text(encoding="utf-8")
     classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
     docs: dict[str, str] = {}
     for name, node in classes.items():
@@ -205,6 +210,8 @@ def _docstrings() -> dict[str, str]:
 
 
 def _text(node: ast.stmt) -> str:
+    import ast
+
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return " ".join(node.value.value.split())
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -115,6 +114,8 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType({setting.name: setting for se
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """Return the one of `names` that `name` was most likely meant to be, or None."""
+    import difflib
+
     folded = {known.casefold(): known for known in names}
     found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     return folded[found[0]] if found else None

@@ -1,0 +1,96 @@
+"""What starting memos costs, in CPU time against `python -c pass`: medians of interleaved runs, by getrusage.
+
+    python tests/benchmarks/bench_startup.py [RUNS]
+
+Prints one line per command with its ratio and its bound, and ends with exit code 1 when a bound is broken. The last
+line drives the real program in a pseudo-terminal until its prompt stands (needs pexpect).
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMPT = "❯ "
+BOUNDS = {"--version": 3, "--help": 20, "list": 25, "first prompt": 45}
+
+
+def children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def cpu_s(run: Callable[[], None]) -> float:
+    before = children_cpu_s()
+    run()
+    return children_cpu_s() - before
+
+
+def command(environ: dict[str, str], *words: str) -> Callable[[], None]:
+    def run() -> None:
+        subprocess.run(
+            [sys.executable, *words], env=environ, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        )
+
+    return run
+
+
+def first_prompt(environ: dict[str, str], script: Path) -> Callable[[], None]:
+    """Start a chat on a scripted model, and kill it as soon as its prompt is drawn: what came after is not counted."""
+
+    def run() -> None:
+        import pexpect
+
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "memos", "run", "--model", f"scripted:{script}"],
+            env={**environ, "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm-256color"},
+            encoding="utf-8",
+            timeout=60,
+            dimensions=(24, 80),
+        )
+        child.expect_exact(PROMPT)
+        child.kill(9)
+        child.wait()
+        child.close()
+
+    return run
+
+
+def main(runs: int) -> int:
+    compileall.compile_dir(str(ROOT / "memos"), quiet=2)
+    with tempfile.TemporaryDirectory() as home:
+        script = Path(home) / "script.json"
+        script.write_text(json.dumps([{"calls": [{"name": "send_message", "arguments": {"message": "Hello."}}]}]))
+        environ = {**os.environ, "MEMOS_HOME": home, "PYTHONPATH": str(ROOT)}
+        measured = {
+            "pass": command(environ, "-c", "pass"),
+            "--version": command(environ, "-m", "memos", "--version"),
+            "--help": command(environ, "-m", "memos", "--help"),
+            "list": command(environ, "-m", "memos", "list"),
+            "first prompt": first_prompt(environ, script),
+        }
+        measured["first prompt"]()  # makes the database and its agent, once
+        times: dict[str, list[float]] = {name: [] for name in measured}
+        for _ in range(runs):
+            for name, run in measured.items():
+                times[name].append(cpu_s(run))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, median in medians.items():
+        ratio = median / medians["pass"]
+        bound = f"  (bound {BOUNDS[name]})" if name in BOUNDS else ""
+        print(f"{name:<14}{median * 1000:8.1f} ms CPU {ratio:7.1f} x{bound}")
+    return int(any(medians[name] > bound * medians["pass"] for name, bound in BOUNDS.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))

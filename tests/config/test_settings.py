@@ -1,0 +1,98 @@
+"""What holds, and where it comes from."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memos.config import Config, Settings, parse_assignments
+from memos.config.settings import SETTINGS, config_of
+from memos.errors import BadInput, MemosError
+
+LAYERS = ("flag", "environment MEMOS_LIMITS_STEPS", "agent", "config.toml", "default")
+
+
+@pytest.mark.parametrize("first", range(5))
+def test_each_layer_wins_over_all_below_it(first: int) -> None:
+    layers = [{"limits.steps": 5}, {"MEMOS_LIMITS_STEPS": "6"}, {"limits.steps": 7}, {"limits.steps": 8}]
+    flags, environ, agent, given_values = ({} if number < first else layer for number, layer in enumerate(layers))
+    settings = Settings.resolve(flags, environ, agent, given_values)
+    assert settings.config.limits.steps == [5, 6, 7, 8, 30][first]
+    assert settings.origins["limits.steps"] == LAYERS[first]
+
+
+def test_every_setting_has_a_variable_of_its_own() -> None:
+    variables = [setting.variable for setting in SETTINGS.values()]
+    assert len(set(variables)) == len(variables)
+    assert "MEMOS_MODEL" in variables and "MEMOS_TIMEOUTS_FIRST_BYTE_S" in variables
+    assert not {"MEMOS_HOME", "MEMOS_CACHE", "MEMOS_DEBUG"} & set(variables)
+
+
+def test_the_defaults_of_all_settings_are_the_config_without_any() -> None:
+    assert Settings.resolve({}, {}, {}, {}).config == Config() == config_of({})
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert Settings.resolve({}, {"MEMOS_LIMITS_STEPS": " "}, {}, {}).origins["limits.steps"] == "default"
+
+
+def test_a_flag_that_was_not_given_leaves_the_setting_alone() -> None:
+    assert Settings.resolve({"model": None}, {"MEMOS_MODEL": "a/b"}, {}, {}).config.model == "a/b"
+
+
+def test_what_an_agent_keeps_beside_settings_is_left_alone() -> None:
+    assert Settings.resolve({}, {}, {"something": 1, "model": "a/b"}, {}).config.model == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("terminal.greet=off", {"terminal.greet": False}),
+        ("terminal.greet=Yes", {"terminal.greet": True}),
+        ("temperature=0", {"temperature": 0.0}),
+        ("temperature=", {"temperature": None}),
+        ("model=openai/a=b", {"model": "openai/a=b"}),
+        (" limits.steps =7", {"limits.steps": 7}),
+    ],
+)
+def test_an_assignment_is_read_as_its_setting_wants(text: str, value: dict[str, object]) -> None:
+    assert parse_assignments([text]) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("limits.stepps=3", "limits.steps may be meant"),
+        ("limits.steps=three", "a whole number"),
+        ("limits.steps=1.5", "a whole number"),
+        ("limits.steps=0", "1 or more"),
+        ("temperature=nan", "a number"),
+        ("terminal.greet=perhaps", "true or false"),
+        ("memory.embedding=bert", "builtin/minilm, none"),
+        ("model", "key=value"),
+        ("api_key=sk-123", "never holds one"),
+        ("limits=3", "There is no setting"),
+        ("=3", "There is no setting"),
+    ],
+)
+def test_a_wrong_assignment_is_refused_with_a_next_step(text: str, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_assignments([text])
+    assert words in str(caught.value)
+    assert caught.value.next_step
+
+
+def test_a_wrong_value_in_the_environment_is_refused_by_its_name() -> None:
+    with pytest.raises(BadInput, match="MEMOS_LIMITS_STEPS"):
+        Settings.resolve({}, {"MEMOS_LIMITS_STEPS": "many"}, {}, {})
+
+
+@given(st.lists(st.text()))
+def test_no_assignment_whatever_raises_anything_but_a_sentence(texts: list[str]) -> None:
+    try:
+        parse_assignments(texts)
+    except MemosError as error:
+        assert error.what and error.next_step
+
+
+def test_a_pasted_key_is_not_shown_by_printing_the_settings() -> None:
+    assert "sk-abc" not in repr(Settings.resolve({}, {}, {}, {}, pasted_key="sk-abc"))
