@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memos import __version__
@@ -44,11 +43,10 @@ def is_embedded(model: str) -> bool:
 def processor_for(settings: Settings, places: Places, environ: Mapping[str, str]) -> Processor:
     """Return the processor of `settings.config.model`, not yet loaded. Raises: BadInput, NotConfigured."""
     config, model = settings.config, settings.config.model
-    kind, _, path = model.partition(":")
-    if kind == "scripted":
+    if model.startswith("scripted:"):
         from memos.llm.scripted import ScriptedProcessor
 
-        return ScriptedProcessor.from_file(Path(path).expanduser())
+        return ScriptedProcessor.from_model(model, config.window_tokens or None)
     if is_embedded(model):
         return _embedded(settings, places)
     from memos.llm.catalogue import key_variables, provider_of
