@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ class Index:
 
     database: Database
     embedder: Embedder | None = None
-    tables: Mapping[Tier, Callable[[], VectorTable]] | None = None
+    tables: Mapping[Tier, VectorTable] | None = None
     indexer: Indexer | None = None
     problem: str = ""
 
@@ -61,12 +61,12 @@ class Index:
         from memos.memory.indexer import Indexer
         from memos.storage.vectors import VectorTable
 
-        def table(tier: Tier) -> Callable[[], VectorTable]:
-            return functools.cache(lambda: VectorTable(folder, tier, embedder.name, embedder.dims))
-
-        tables: dict[Tier, Callable[[], VectorTable]] = {"recall": table("recall"), "archival": table("archival")}
+        tables: dict[Tier, VectorTable] = {
+            tier: VectorTable(folder, tier, embedder.name, embedder.dims) for tier in ("recall", "archival")
+        }
         return cls(database, embedder, tables, Indexer(database, embedder, tables))
 
     def search(self, tier: Tier) -> Search:
         """Return the search over one tier."""
-        return Search(self.database, tier, self.embedder, (self.tables or {}).get(tier))
+        tables = self.tables
+        return Search(self.database, tier, self.embedder, (lambda: tables[tier]) if tables else None)
