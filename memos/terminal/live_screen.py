@@ -53,7 +53,7 @@ WAITING_SHOWN = 3
 _MENU_ROWS = 6
 _STYLE = Style.from_dict(
     {
-        "prompt": "bold ansigreen",
+        "mark": "bold ansigreen",
         "thought": "dim italic",
         "name": "bold ansigreen",
         "speech": "",
@@ -78,7 +78,7 @@ class LiveScreen:
             session.agent.name,
             self._marks,
             width_cells=lambda: self._output.get_size().columns - 1,
-            tail_limit_rows=lambda: max(1, self._output.get_size().rows * 2 // 3 - len(self._waiting)),
+            tail_limit_rows=lambda: max(1, self._output.get_size().rows // 2 - len(self._waiting)),
         )
         self._commands = CommandContext(session, self._console, self._marks, self._leave, self._post, wrap=True)
         self._prompt = self._make_prompt(colours)
@@ -90,6 +90,7 @@ class LiveScreen:
         self._begun = False
         self._drawn: StyleAndTextTuples = []
         self._drawn_columns = 0
+        self._rendered_columns = self._output.get_size().columns
         self._last_interrupt = -TWICE_S
         self._code: int | None = None
         self._failure: BaseException | None = None
@@ -137,6 +138,7 @@ class LiveScreen:
         app._on_resize = self._resized  # type: ignore[method-assign]  # there is no public hook
         with app.input.raw_mode():
             lines, rest = typed_ahead(sys.stdin)
+            app.before_render += lambda _: self._follow_resize()
             app.after_render += lambda _: self._begin(lines)
             with contextlib.suppress(EOFError):  # the terminal is gone
                 await self._prompt.prompt_async(default=rest, pre_run=self._leave_if_told)
@@ -169,7 +171,7 @@ class LiveScreen:
             rows.append(("waiting", f"{self._marks.more} {len(self._waiting) - WAITING_SHOWN} more wait"))
         width_cells = self._drawn_columns - 1
         drawn: StyleAndTextTuples = [(f"class:{kind}", _fitted(row, width_cells) + "\n") for kind, row in rows]
-        self._drawn = [*drawn, ("class:prompt", self._marks.user)]
+        self._drawn = [*drawn, ("class:mark", self._marks.user)]
 
     # --- keys ------------------------------------------------------------------------------------------
 
@@ -290,7 +292,7 @@ class LiveScreen:
         if isinstance(body, TurnDone) and self._waiting:
             self._painter.user_line(self._waiting.popleft())
             self._painter.enter("sending")
-        if isinstance(body, MonologueDelta | SpeechDelta) and not self._paper.tell():
+        if isinstance(body, MonologueDelta | SpeechDelta):
             self._stale = True
             self._wake.set()
         else:
@@ -321,24 +323,35 @@ class LiveScreen:
             self._paper.seek(0)
             self._paper.truncate()
             with self._output.one_write(), set_app(app):
+                self._follow_resize()
                 app.renderer.erase()
                 self._output.write_raw(printed.replace("\n", "\r\n"))
+                app.render_counter += 1  # what the last rendering cached is out of date
                 app.renderer.render(app, app.layout)
         else:
             app.invalidate()
         if self._painter.busy:
             self._wake.set()
 
+    def _follow_resize(self) -> None:
+        """After a resize erase also what a terminal that breaks long rows anew has pushed down.
+
+        The new size is often seen before the signal that tells of it, so this is asked before every drawing.
+        """
+        columns = self._output.get_size().columns
+        if columns == self._rendered_columns:
+            return
+        renderer = self._prompt.app.renderer
+        if renderer.last_rendered_screen:
+            screen, window = renderer.last_rendered_screen, self._prompt.app.layout.current_window
+            self._output.cursor_up(rows_pushed_down(screen, window, columns))
+            renderer.erase()
+        self._rendered_columns = columns
+
     def _resized(self) -> None:
-        """Erase also what a terminal that breaks long rows anew has pushed down, then draw for the new width."""
-        app = self._prompt.app
-        screen = app.renderer.last_rendered_screen
-        if screen:
-            pushed_rows = rows_pushed_down(screen, app.layout.current_window, self._output.get_size().columns)
-            self._output.cursor_up(pushed_rows)
-        app.renderer.erase()
+        self._follow_resize()
         self._show()
-        app.invalidate()
+        self._prompt.app.invalidate()
 
     # --- leaving ---------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from memos.messages import (
 from memos.safe_text import safe_line
 from memos.terminal.drawing import call_line, edit_lines
 from memos.terminal.marks import Marks
-from memos.terminal.tail import Tail
+from memos.terminal.tail import Kind, Tail
 from memos.terminal.wrapping import displayable, wrap
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ _STOP_STYLES = {"cancelled": "yellow", "limit": "yellow", "error": "red"}
 class Painter:
     """Draws one agent's outputs onto a console.
 
-    `tail_limit_rows` tells how many rows the live tail may fill now; 0 where there is no live tail, and finished
-    lines are then printed as they come. `width_cells` tells the width to wrap at, None for not at all.
+    `tail_limit_rows` tells how many rows the live tail may fill now: of a longer one the end is drawn. `width_cells`
+    tells the width to wrap at, None for not at all.
     """
 
     def __init__(
@@ -96,7 +96,8 @@ class Painter:
         """Return the rows of the live tail as (kind, text); a kind is "thought", "name" or "speech"."""
         limit_rows, width_cells = self._tail_limit_rows(), self._width_cells() or 80
         rows: list[tuple[str, str]] = []
-        for kind, text in self._tail.last_rows(width_cells - len(self._marks.thought), limit_rows):
+        widths: dict[Kind, int] = {"thought": width_cells - len(self._marks.thought), "speech": width_cells}
+        for kind, text in self._tail.last_rows(widths, limit_rows):
             if kind == "speech" and not self._speech_open and not any(seen == "speech" for seen, _ in rows):
                 rows += [("name", "")] * (not self._marks.speech_inline)
                 rows.append(("name", self._marks.speech.format(name=self._name)))
@@ -175,7 +176,7 @@ class Painter:
         if self._tail.pending("thought") and not self._tail.pending("speech"):
             self._thought(self._tail.take_thought())
         self._tail.add("speech", text)
-        self._speech_rows(self._tail.take_overflow(self._width_cells(), self._tail_limit_rows()))
+        self._speech_rows(self._tail.take_finished_rows(self._width_cells()))
 
     def _reply_stored(self, reply: Reply) -> None:
         message = "" if reply.calls else reply.text

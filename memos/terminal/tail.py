@@ -1,12 +1,13 @@
 """The live tail: what a reply has brought so far and the scrollback does not hold yet.
 
 A piece is provisional until the kernel says what it was: words that stream as monologue may turn out to be the
-message. So monologue stays here until it is settled; speech may leave row by row when the tail grows too tall.
+message. So monologue stays here until it is settled; speech leaves row by row, so that a resize has little to mend.
 Whatever left is remembered, so that the whole text, when it comes, is shown once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,30 +46,29 @@ class Tail:
         """Return whether part of the running text of `kind` is in the scrollback."""
         return bool(self._left[kind])
 
-    def last_rows(self, width_cells: int, limit_rows: int) -> list[tuple[Kind, str]]:
-        """Return the newest rows to draw, at most `limit_rows`."""
+    def last_rows(self, width_cells: Mapping[Kind, int], limit_rows: int) -> list[tuple[Kind, str]]:
+        """Return the newest rows to draw, at most `limit_rows`, wrapped at the width for their kind."""
         rows: list[tuple[Kind, str]] = []
         for segment in reversed(self._segments):
             # A row is at least half a character per cell wide or ends in a newline: more text cannot be seen.
-            newest = segment.text[-2 * (width_cells + 1) * limit_rows :]
-            rows[:0] = [(segment.kind, row.rstrip()) for row in wrap(newest, width_cells)]
+            newest = segment.text[-2 * (width_cells[segment.kind] + 1) * limit_rows :]
+            rows[:0] = [(segment.kind, row.rstrip()) for row in wrap(newest, width_cells[segment.kind])]
             if len(rows) >= limit_rows:
                 break
         return rows[-limit_rows:] if limit_rows > 0 else []
 
-    def take_overflow(self, width_cells: int | None, limit_rows: int) -> list[str]:
-        """Take the finished speech rows that no longer fit above `limit_rows`, to be printed for good."""
+    def take_finished_rows(self, width_cells: int | None) -> list[str]:
+        """Take the speech rows that cannot change any more, to be printed for good; the one being written stays."""
         if not self._segments or self._segments[0].kind != "speech":
             return []
         first = self._segments[0]
         rows = wrap(first.text, width_cells)
         if rows and not rows[-1].endswith("\n"):
-            rows.pop()  # a row still being written
-        leaving = rows[: max(0, len(rows) - limit_rows)]
-        gone = "".join(leaving)
+            rows.pop()
+        gone = "".join(rows)
         first.text = first.text[len(gone) :]
         self._left["speech"] += gone
-        return leaving
+        return rows
 
     def settle_speech(self, whole: str) -> str:
         """Return the part of the final message `whole` that is still to be printed, and forget it here.
