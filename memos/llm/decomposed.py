@@ -1,0 +1,271 @@
+"""The call format for models too small to choose a function: one small decision at a time, ordinary calls as result.
+
+label (talk, fact, question) -> file the user's own words, or find the stored line -> say so. One call per inference,
+with a heartbeat until the user has an answer. What has been done is read from the queue, never remembered here: after
+a crash the next inference goes on where the queue stops.
+Source: Packer et al. 2023, §2.4 (function chaining); the clerk never says what nobody stored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from memos.llm.filed_lines import FiledLine, filed_lines, nearest_line, search_hits
+from memos.llm.labeller import Label, Labeller, NextToken, Similarity
+from memos.llm.small_talk import Completer, SmallTalk
+from memos.messages import Block, EventKind, FunctionCall, Message, Prompt, Reply, new_id
+
+HUMAN = "human"
+LABEL_SLOT, TALK_SLOT = 0, 1
+SLOTS = 2
+
+_ANSWERED_KINDS = (EventKind.USER_MESSAGE, EventKind.LOGIN, EventKind.USER_LIKED)
+_SENTENCES_LIMIT = 8
+_CLERKS_OWN_BLOCKS = ("persona",)
+
+NOTHING = "I have nothing about that."
+NOT_FILED = "I could not file that: my memory took it neither in the block nor in the archive."
+FIRST_GREETING = "Hello. Tell me something and I file it; ask me and I look it up."
+THANKS = "Thank you, I am glad that helped."
+
+
+class DecomposedEngine(NextToken, Completer, Protocol):
+    """What the format needs of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A call made for the event that is being answered, and what came of it."""
+
+    name: str
+    arguments: dict[str, Any]
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The newest event that wants an answer, and the steps since."""
+
+    event: Message
+    steps: tuple[Step, ...]
+
+    def tried(self, name: str) -> bool:
+        """Whether `name` has been called."""
+        return any(step.name == name for step in self.steps)
+
+    def done(self, name: str) -> Step | None:
+        """Return the newest call of `name` that succeeded."""
+        return next((step for step in reversed(self.steps) if step.name == name and step.ok), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next call (name "" to say nothing at all), and one line on why."""
+
+    thought: str
+    name: str
+    arguments: dict[str, Any]
+
+
+def current_turn(queue: Sequence[Message]) -> Turn | None:
+    """Return what is being answered, or None where nothing in `queue` asks for it or it has been answered."""
+    for index in range(len(queue) - 1, -1, -1):
+        if queue[index].kind in _ANSWERED_KINDS:
+            turn = Turn(queue[index], tuple(_steps(queue[index + 1 :])))
+            return None if turn.done("send_message") else turn
+    return None
+
+
+def _steps(messages: Sequence[Message]) -> list[Step]:
+    calls = {call.id: call for message in messages for call in message.calls}
+    results = [message for message in messages if message.role == "tool" and message.call_id in calls]
+    return [_step(calls[str(result.call_id)], result) for result in results]
+
+
+def _step(call: FunctionCall, result: Message) -> Step:
+    try:
+        arguments = json.loads(call.arguments)
+    except ValueError:
+        arguments = {}
+    return Step(call.name, arguments if isinstance(arguments, dict) else {}, result.ok is not False, result.content)
+
+
+class Decomposed:
+    """Decides one step at a time. Blocks while the model works: for a worker thread."""
+
+    def __init__(
+        self, engine: DecomposedEngine, similarity: Similarity | None, go_on: Callable[[], None] = lambda: None
+    ) -> None:
+        """`go_on` is called between pieces of long work and may raise to end it."""
+        self._similarity = similarity
+        self._go_on = go_on
+        self._labeller = Labeller(engine, similarity, slot=LABEL_SLOT)
+        self._small_talk = SmallTalk(engine, similarity, slot=TALK_SLOT)
+
+    def warm_up(self) -> None:
+        """Let the engine read the fixed beginning of its commonest prompt."""
+        self._labeller.warm_up(self._go_on)
+
+    def reply(self, prompt: Prompt, cancelled: threading.Event | None = None) -> Reply:
+        """Return the next step as an ordinary reply."""
+        return as_reply(self.decide(prompt, cancelled), prompt)
+
+    def decide(self, prompt: Prompt, cancelled: threading.Event | None = None) -> Decision:
+        """Return the next step for `prompt`."""
+        turn = current_turn(prompt.queue)
+        if turn is None:
+            return Decision("Nothing is waiting for an answer.", "pause_heartbeats", {"minutes": 1})
+        match turn.event.kind:
+            case EventKind.LOGIN:
+                return _say("Someone is here: I greet.", greeting(turn.event))
+            case EventKind.USER_LIKED:
+                return _say("The user liked that.", THANKS)
+        return self._answer(prompt, turn, cancelled)
+
+    def _answer(self, prompt: Prompt, turn: Turn, cancelled: threading.Event | None) -> Decision:
+        facts, question = self._sort(turn.event.content)
+        if facts and (decision := self._file(prompt, turn, facts)):
+            return decision
+        filed = _what_was_filed(turn)
+        if question:
+            return self._look_up(prompt, turn, question, filed)
+        if facts:
+            return _say("It is filed; I say so.", filed or self._unfiled_words(prompt, facts))
+        talk = self._small_talk.answer(turn.event.content, cancelled)
+        return _say("That is talk: nothing to file, nothing to find.", talk)
+
+    def _sort(self, text: str) -> tuple[list[str], str]:
+        """Return the sentences of `text` that are facts, and those that ask, as one question."""
+        labelled = [(self._labeller.label(sentence), sentence) for sentence in sentences(text)]
+        facts = [sentence for label, sentence in labelled if label is Label.FACT]
+        return facts, " ".join(sentence for label, sentence in labelled if label is Label.QUESTION)
+
+    def _file(self, prompt: Prompt, turn: Turn, facts: list[str]) -> Decision | None:
+        """Return the call that files `facts`, or None where that is done, needless or impossible."""
+        block = _human(prompt)
+        known = {line.words for line in filed_lines(block.value)} if block else set()
+        if turn.done("core_memory_append") or turn.done("archival_memory_insert"):
+            return None
+        fresh = [fact for fact in facts if fact not in known]
+        if not fresh:
+            return None
+        day = f"{prompt.counters.now:%Y-%m-%d}"
+        content = "\n".join(FiledLine(fact, day).as_written for fact in fresh)
+        if block and not turn.tried("core_memory_append") and _offers(prompt, "core_memory_append"):
+            thought = "That tells me something to keep."
+            return Decision(thought, "core_memory_append", {"name": block.label, "content": content})
+        if not turn.tried("archival_memory_insert") and _offers(prompt, "archival_memory_insert"):
+            thought = "The block cannot take it, so it goes to the archive."
+            return Decision(thought, "archival_memory_insert", {"content": content})
+        return None
+
+    def _unfiled_words(self, prompt: Prompt, facts: list[str]) -> str:
+        block = _human(prompt)
+        known = [line for line in filed_lines(block.value) if line.words in facts] if block else []
+        return f"I have that already: {known[-1].as_written}" if known else NOT_FILED
+
+    def _look_up(self, prompt: Prompt, turn: Turn, question: str, filed: str) -> Decision:
+        """Answer from the blocks, else from recall storage, else from the archive, else say that there is nothing."""
+        blocks = [block for block in prompt.blocks if block.label not in _CLERKS_OWN_BLOCKS]
+        lines = [line for block in blocks for line in filed_lines(block.value) if line.words not in turn.event.content]
+        line, near = nearest_line(question, lines, self._similarity)
+        if line and near:
+            return _say("A line of my block answers that.", _joined(filed, quote(line)))
+        for name, spoken, count in (
+            ("conversation_search", True, prompt.counters.recall_count),
+            ("archival_memory_search", False, prompt.counters.archival_count),
+        ):
+            if not turn.tried(name) and count and _offers(prompt, name):
+                return Decision("I look whether that is kept.", name, {"query": question})
+            found = turn.done(name)
+            line, near = self._nearest_hit(question, found.text if found else "", spoken=spoken)
+            if line and near:
+                return _say("I have found the line.", _joined(filed, quote(line)))
+        return _say("Nothing I have is near to that.", _joined(filed, NOTHING))
+
+    def _nearest_hit(self, question: str, result: str, *, spoken: bool) -> tuple[FiledLine | None, bool]:
+        """Return the hit that answers: said by the user, near, and itself not a question or talk."""
+        hits = [hit for hit in search_hits(result, spoken=spoken) if hit.speaker in ("", "user")]
+        while hits:
+            line, near = nearest_line(question, reversed(hits), self._similarity)
+            if line is None or not near or not spoken or self._tells(line.words):
+                return line, near
+            hits.remove(line)
+        return None, False
+
+    def _tells(self, words: str) -> bool:
+        return any(self._labeller.label(sentence) is Label.FACT for sentence in sentences(words))
+
+
+def as_reply(decision: Decision, prompt: Prompt) -> Reply:
+    """Write a decision as the model's reply: a call that is offered, or plain text where speaking is not."""
+    schema = next((function for function in prompt.functions if function.name == decision.name), None)
+    if schema is None:
+        return Reply(monologue=decision.thought, text=str(decision.arguments.get("message", "")))
+    arguments = dict(decision.arguments)
+    if "request_heartbeat" in schema.parameters.get("properties", {}):
+        arguments["request_heartbeat"] = True
+    call = FunctionCall(new_id(), decision.name, json.dumps(arguments, ensure_ascii=False))
+    return Reply(monologue=decision.thought, calls=(call,))
+
+
+def sentences(text: str) -> list[str]:
+    """Cut a message into at most eight pieces, at line ends and after the marks that end a sentence."""
+    pieces: list[str] = []
+    for piece in re.split(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+", text):
+        if not (words := " ".join(piece.split())):
+            continue
+        if pieces and (len(pieces) >= _SENTENCES_LIMIT or _ends_in_abbreviation(pieces[-1])):
+            pieces[-1] += f" {words}"
+        else:
+            pieces.append(words)
+    return pieces
+
+
+def _ends_in_abbreviation(piece: str) -> bool:
+    """Whether the last mark may belong to a title or an initial, as in Mrs. or J.; then the sentence goes on."""
+    last = piece.rsplit(maxsplit=1)[-1]
+    return " " in piece and last.endswith(".") and last[0].isupper() and len(last) <= 4
+
+
+def greeting(login: Message) -> str:
+    """Return one sentence for someone who comes in, with the day of the last visit if there was one."""
+    last = str(login.payload.get("last_login") or "")
+    if not re.match(r"\d{4}-\d\d-\d\d", last):
+        return FIRST_GREETING
+    return "Welcome back. Tell me something and I file it; ask me and I look it up."
+
+
+def quote(line: FiledLine) -> str:
+    """Return a stored line as an answer, with the day it was said."""
+    return f'You told me on {line.day}: "{line.words}"' if line.day else f'My notes say: "{line.words}"'
+
+
+def _what_was_filed(turn: Turn) -> str:
+    for name, words in (("core_memory_append", "Filed"), ("archival_memory_insert", "Filed in the archive")):
+        if step := turn.done(name):
+            lines = filed_lines(str(step.arguments.get("content", "")))
+            return f"{words}: " + " ".join(f'"{line.words}"' for line in lines)
+    return ""
+
+
+def _say(thought: str, message: str) -> Decision:
+    return Decision(thought, "send_message", {"message": message})
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first}\n{second}" if first else second
+
+
+def _offers(prompt: Prompt, name: str) -> bool:
+    return any(function.name == name for function in prompt.functions)
+
+
+def _human(prompt: Prompt) -> Block | None:
+    return next((block for block in prompt.blocks if block.label == HUMAN and not block.read_only), None)

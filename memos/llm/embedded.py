@@ -1,0 +1,182 @@
+"""A model inside this process: weights fetched or named by the user, loaded once, asked in a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memos.errors import BadInput, ProcessorUnreachable
+from memos.messages import MonologueDelta, Progress, Prompt, Reply, ReplyPart, SpeechDelta
+from memos.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from memos.llm.decomposed import Decomposed
+    from memos.llm.engine import Engine
+    from memos.llm.labeller import Similarity
+
+WINDOW_TOKENS = 8192
+"""How much queue is kept at hand: the call format reads the queue itself and shows the model a few lines of it."""
+_ENGINE_WINDOW_TOKENS = 2560
+"""What the model reads at once: our examples and one sentence of the user's; memory grows with it."""
+
+_Report = Callable[[Progress], None]
+
+
+class EmbeddedProcessor:
+    """`builtin/tiny` or `gguf:PATH`, by way of llama.cpp and the call format `decomposed`.
+
+    `weights` returns the path of the built-in model, fetching it first if need be; it is called in the worker thread
+    and not at all for `gguf:PATH`. `similarity` (from the sentence embedder) makes labels and answers surer.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        weights: Callable[[_Report], Path],
+        *,
+        threads: int | None = None,
+        window_tokens: int | None = None,
+        similarity: Similarity | None = None,
+    ) -> None:
+        """Remember what to load. Raises: BadInput when `model` names nothing that can be loaded."""
+        self._model = model
+        self._path = _named_path(model)
+        self._weights = weights
+        self._threads = threads
+        self._window_tokens = window_tokens or WINDOW_TOKENS
+        self._similarity = similarity
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="memos-model")
+        self._closed = threading.Event()
+        self._listeners: list[_Report] = []
+        self._phase: Progress | None = None
+        self._engine: Engine | None = None
+        self._format: Decomposed | None = None
+
+    @property
+    def model(self) -> str:
+        """The model string the user chose."""
+        return self._model
+
+    @property
+    def window_tokens(self) -> int | None:
+        """How many tokens of main context are kept at hand."""
+        return self._window_tokens
+
+    async def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:
+        """Stream progress while the model is got ready, then the step that comes next.
+
+        Raises: ProcessorUnreachable, BadInput, StorageProblem when the model cannot be had or run.
+        """
+        loop = asyncio.get_running_loop()
+        parts: asyncio.Queue[Progress | None] = asyncio.Queue()
+        cancelled = threading.Event()
+
+        def report(progress: Progress) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop may have ended while the weights were on their way
+                loop.call_soon_threadsafe(parts.put_nowait, progress)
+
+        def finished(work: asyncio.Future[Reply]) -> None:
+            work.cancelled() or work.exception()  # looked at here, for nobody may be left to do so
+            parts.put_nowait(None)
+
+        if self._phase:  # somebody else is loading it already
+            parts.put_nowait(self._phase)
+        self._listeners.append(report)
+        work = loop.run_in_executor(self._worker, lambda: self._ready().reply(prompt, cancelled))
+        work.add_done_callback(finished)
+        try:
+            while (part := await parts.get()) is not None:
+                yield part
+            reply = await work
+            for delta in _deltas(reply):
+                yield delta
+            yield reply
+        finally:
+            cancelled.set()
+            self._listeners.remove(report)
+
+    def count_tokens(self, text: str) -> int:
+        """Return an estimate: four ASCII characters, or two bytes of anything else, make a token."""
+        ascii_chars = sum(map(str.isascii, text)) if not text.isascii() else len(text)
+        other_bytes = len(text.encode("utf-8", "surrogatepass")) - ascii_chars
+        return (ascii_chars + 3) // 4 + (other_bytes + 1) // 2
+
+    async def warm_up(self) -> None:
+        """Fetch and load the model and let it read its examples, in the worker thread."""
+        await asyncio.get_running_loop().run_in_executor(self._worker, lambda: self._ready().warm_up())
+
+    async def aclose(self) -> None:
+        """Stop what is under way at the next token and free the model's memory."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._unload)
+        self._worker.shutdown(wait=False)
+
+    def _ready(self) -> Decomposed:
+        """Return the call format over a loaded model; in the worker thread only."""
+        if self._format is None:
+            try:
+                self._format = self._load()
+            finally:
+                self._phase = None
+        self._go_on()
+        return self._format
+
+    def _load(self) -> Decomposed:
+        from memos.llm.decomposed import SLOTS, Decomposed
+        from memos.llm.engine import Engine, default_threads
+
+        path = self._path or self._weights(self._report)
+        self._report(Progress("loading the model"))
+        self._engine = Engine(
+            path, threads=self._threads or default_threads(), window_tokens=_ENGINE_WINDOW_TOKENS, slots=SLOTS
+        )
+        return Decomposed(self._engine, self._similarity, go_on=self._go_on)
+
+    def _unload(self) -> None:
+        self._format = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _report(self, progress: Progress) -> None:
+        self._go_on()
+        self._phase = progress
+        for listener in tuple(self._listeners):
+            listener(progress)
+
+    def _go_on(self) -> None:
+        """Raises: ProcessorUnreachable when the processor was closed in the meantime, which ends long work."""
+        if self._closed.is_set():
+            raise ProcessorUnreachable("The embedded model has been closed.", "run memos again")
+
+
+def _named_path(model: str) -> Path | None:
+    """Return the file that `model` names, None for the built-in model. Raises: BadInput."""
+    from memos.llm.weights import BUILTIN
+
+    kind, colon, name = model.partition(":")
+    if kind == "gguf" and colon:
+        from memos.llm.engine import check_gguf
+
+        path = Path(name).expanduser()
+        check_gguf(path)
+        return path
+    if model not in BUILTIN:
+        known = ", ".join(BUILTIN)
+        raise BadInput(f"There is no built-in model {safe_line(model)}.", f"choose {known} or gguf:/path/to/model.gguf")
+    return None
+
+
+def _deltas(reply: Reply) -> list[ReplyPart]:
+    """Return what the user sees of `reply`, in pieces: nothing is shown before it has been checked as a whole."""
+    deltas: list[ReplyPart] = [MonologueDelta(reply.monologue)] if reply.monologue else []
+    spoken = [json.loads(call.arguments)["message"] for call in reply.calls if call.name == "send_message"]
+    return deltas + [SpeechDelta(message) for message in [*spoken, reply.text] if message]
