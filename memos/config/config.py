@@ -1,6 +1,7 @@
 """What can be set. Each field's docstring is its documentation: `config.example.toml` is made from this file.
 
-`metadata` says what a type cannot: the smallest value, the values to choose from, a sample for a field without default.
+`metadata` says what a type cannot: the smallest value, the values to choose from, an address, a sample where
+there is no default.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Config:
     model: str = ""
     """The model: any litellm id (openai/…, anthropic/…, ollama_chat/…), builtin/tiny, gguf:PATH or scripted:PATH."""
 
-    api_base: str = ""
+    api_base: str = field(default="", metadata={"address": True})
     """Address of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; empty means the provider's own."""
 
     api_key_env: str = ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, Self, get_type_hints
+from urllib.parse import urlsplit
 
 from memos.config.config import Config
 from memos.errors import BadInput
@@ -27,6 +28,7 @@ class Setting:
     optional: bool
     at_least: float | None = None
     choices: tuple[str, ...] = ()
+    address: bool = False
     sample: Value = None
 
     @property
@@ -46,6 +48,11 @@ class Setting:
             raise BadInput(f"{self.name} must be {self.at_least:g} or more ({origin}).", self._next_step())
         if self.choices and value not in self.choices:
             raise BadInput(f"{self.name} must be one of {', '.join(self.choices)} ({origin}).", self._next_step())
+        if self.address and value and not _is_address(str(value)):
+            raise BadInput(
+                f"{self.name} must be an address such as http://127.0.0.1:8080/v1, not {value!r:.60} ({origin}).",
+                "memos configure --set api_base=http://127.0.0.1:8080/v1",
+            )
         return value  # type: ignore[return-value]
 
     def parsed(self, text: str, origin: str) -> Value:
@@ -67,6 +74,14 @@ class Setting:
         sample = self.default if self.default is not None else self.sample
         text = str(sample).lower() if isinstance(sample, bool) else str(sample)
         return f"for example: memos configure --set {self.name}={text}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _truth(text: str) -> bool:
@@ -104,6 +119,7 @@ def _settings_of(cls: type, prefix: str = "") -> Iterable[Setting]:
             optional=optional,
             at_least=item.metadata.get("at_least"),
             choices=item.metadata.get("choices", ()),
+            address=item.metadata.get("address", False),
             sample=item.metadata.get("sample"),
         )
 

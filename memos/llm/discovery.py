@@ -52,7 +52,7 @@ def list_models(
     Raises: ProcessorRefused (key not accepted, no such address), ProcessorUnreachable, BadInput (not a URL).
     Not to be called on a running event loop.
     """
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    if not _is_address(url):
         raise BadInput(f"{url!r:.200} is not the address of a server.", "for example: http://127.0.0.1:8080/v1")
     names = asyncio.run(_ask_models(url, _headers(key, key_style), timeout_s))
     return _ranked([f"{prefix}/{name}" for name in names])
@@ -70,6 +70,14 @@ def list_endpoint_models(api_base: str, *, prefix: str, key: str | None = None, 
     """Ask the server at `api_base` for its models, as its kind is asked. As `list_models`."""
     path = "/api/tags" if prefix in ("ollama", "ollama_chat") else "/models"
     return list_models(api_base.rstrip("/") + path, key=key, prefix=prefix, timeout_s=timeout_s)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _headers(key: str | None, key_style: str) -> dict[str, str]:

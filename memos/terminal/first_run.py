@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from memos.config import Places, Settings, read_config, write_config
 from memos.config.settings import Value
 from memos.errors import MemosError, NotConfigured
-from memos.llm.catalogue import Provider
+from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider
 from memos.llm.discovery import LocalServer, find_local_servers, list_provider_models
 from memos.terminal.finds import BUILTIN_MODEL, builtin_title, pick_model, providers_at_hand
 from memos.terminal.menus import Menus, Option
@@ -24,7 +24,12 @@ class ModelChoice:
     api_base: str = ""
 
 
-def choose_model(places: Places, environ: Mapping[str, str], menus: Menus | None = None) -> ModelChoice:
+def choose_model(
+    places: Places,
+    environ: Mapping[str, str],
+    menus: Menus | None = None,
+    kinds: Sequence[LocalServerKind] = LOCAL_SERVERS,
+) -> ModelChoice:
     """Ask which model to use, write the answer into config.toml, and return it.
 
     Looks at loopback and at the environment, for at most 1.5 s; a provider is asked only after it was picked.
@@ -33,11 +38,11 @@ def choose_model(places: Places, environ: Mapping[str, str], menus: Menus | None
     Raises: NotConfigured when the user leaves the menu; StorageProblem.
     """
     menus = menus or Menus()
-    options = _options(places, environ, find_local_servers())
+    options = _options(places, environ, find_local_servers(kinds))
     try:
         choice = _ask(menus, options, environ)
         if choice is None:
-            return _by_wizard(places, environ, menus)
+            return _by_wizard(places, environ, menus, kinds)
     except (KeyboardInterrupt, EOFError):
         raise NotConfigured("No model was chosen.", "memos run to choose, or memos configure") from None
     changes: dict[str, Value] = {"model": choice.model}
@@ -82,10 +87,12 @@ def _from_provider(menus: Menus, provider: Provider, environ: Mapping[str, str])
     return pick_model(menus, models, current="", prefix=provider.prefix)
 
 
-def _by_wizard(places: Places, environ: Mapping[str, str], menus: Menus) -> ModelChoice:
+def _by_wizard(
+    places: Places, environ: Mapping[str, str], menus: Menus, kinds: Sequence[LocalServerKind]
+) -> ModelChoice:
     from memos.terminal.wizard import Wizard
 
     settings = Settings.resolve({}, {}, {}, read_config(places.config_file).given)
-    Wizard(places, environ, settings, menus, None).run()
+    Wizard(places, environ, settings, menus, None, kinds).run()
     config = read_config(places.config_file).config
     return ModelChoice(config.model, config.api_base)

@@ -5,7 +5,7 @@ Nothing is written before the last question is answered: Ctrl-C at any point lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from memos.config import Places, Portrait, Settings, find_key, list_humans, list
 from memos.config.keys import key_name
 from memos.config.settings import Value
 from memos.errors import BadInput, MemosError
-from memos.llm.catalogue import PROVIDERS, Provider, key_variables, provider_of
+from memos.llm.catalogue import LOCAL_SERVERS, PROVIDERS, LocalServerKind, Provider, key_variables, provider_of
 from memos.llm.discovery import LocalServer, find_local_servers, list_provider_models
 from memos.terminal.finds import BUILTIN_MODEL, builtin_title, pick_model, providers_at_hand, reach_endpoint
 from memos.terminal.menus import Menus, Option
@@ -49,18 +49,25 @@ class Wizard:
     """One run through the questions. `settings` are the answers that stand already."""
 
     def __init__(
-        self, places: Places, environ: Mapping[str, str], settings: Settings, menus: Menus, trial: Trial | None
+        self,
+        places: Places,
+        environ: Mapping[str, str],
+        settings: Settings,
+        menus: Menus,
+        trial: Trial | None,
+        kinds: Sequence[LocalServerKind] = LOCAL_SERVERS,
     ) -> None:
         self._places = places
         self._environ = environ
         self._settings = settings
         self._menus = menus
         self._trial = trial
+        self._kinds = kinds
 
     def run(self) -> None:
         """Ask, try, and write. Raises: KeyboardInterrupt (nothing written), StorageProblem, BadInput."""
         self._menus.tell("Looking for models on this computer …")
-        servers = [server for server in find_local_servers() if server.models]
+        servers = [server for server in find_local_servers(self._kinds) if server.models]
         choice = self._tried_choice(servers)
         config = self._settings.config
         suits: Option[str] = Option("The one that suits the model", "")
