@@ -185,19 +185,19 @@ class LitellmProcessor:
 
     async def _attempt(self, request: dict[str, Any], growing: GrowingReply) -> AsyncGenerator[ReplyPart]:
         """Ask once. Before anything was streamed a failure is raised as `_Failed`; after, the reply is cut."""
-        stream: Any = None
+        chunks: _Chunks | None = None
         limit_s = self._first_byte_timeout_s
         try:
             deadline = asyncio.get_running_loop().time() + limit_s
             async with asyncio.timeout_at(deadline):
-                stream = await _imported().result().acompletion(**request)
-            chunk = await _next_chunk(stream, deadline)
+                chunks = _Chunks(await _imported().result().acompletion(**request))
+            chunk = await chunks.next(deadline)
             limit_s = self._gap_timeout_s
             while chunk is not None:
                 for part in _parts(chunk, growing):
                     yield part
-                chunk = await _next_chunk(stream, asyncio.get_running_loop().time() + limit_s)
-            yield self._reply(stream, growing)
+                chunk = await chunks.next(asyncio.get_running_loop().time() + limit_s)
+            yield self._reply(chunks, growing)
         except Exception as error:
             failure = self._failure(error, limit_s)
             if growing.is_empty:
@@ -205,15 +205,12 @@ class LitellmProcessor:
             yield Notice(failure.error.what)
             yield growing.finished(Finish.CUT)
         finally:
-            if stream is not None:
-                await stream.aclose()
+            if chunks is not None:
+                await chunks.aclose()
 
-    def _reply(self, stream: Any, growing: GrowingReply) -> Reply:
-        """Return the finished reply, or the cut one.
-
-        litellm reports a stream that broke off as finished; only `received_finish_reason` tells what was received.
-        """
-        reason = stream.received_finish_reason
+    def _reply(self, chunks: _Chunks, growing: GrowingReply) -> Reply:
+        """Return the finished reply, or the cut one. Raises: StreamCut, ContentFiltered."""
+        reason = chunks.finish_reason
         if reason is None and growing.is_empty:
             raise StreamCut(
                 f"{self._who} ended its answer before a word came.",
@@ -224,7 +221,7 @@ class LitellmProcessor:
                 f"The content filter of {self._who} stopped the reply.", "put it in other words and send it again."
             )
         finish = {None: Finish.CUT, "error": Finish.CUT, "length": Finish.LENGTH}.get(reason, Finish.STOP)
-        return growing.finished(finish, _usage(stream))
+        return growing.finished(finish, chunks.usage)
 
     # --- Failures ---------------------------------------------------------------------------------------------
 
@@ -265,10 +262,38 @@ class _Failed(Exception):
 # --- What a stream brings ------------------------------------------------------------------------------------
 
 
-async def _next_chunk(stream: Any, deadline: float) -> Any:
-    """Return the next chunk, or None at the end. Raises: TimeoutError at `deadline` (the event loop's clock)."""
-    async with asyncio.timeout_at(deadline):
-        return await anext(stream, None)
+class _Chunks:
+    """litellm's stream, with what was received told apart from what litellm makes up."""
+
+    def __init__(self, stream: Any) -> None:
+        self.usage = TokenUsage()
+        self._stream = stream
+        self._at_end = False
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped, or None: litellm reports a stream that broke off as finished, but not here."""
+        reason: str | None = self._stream.received_finish_reason
+        return reason
+
+    async def next(self, deadline: float) -> Any:
+        """Return the next chunk, or None at the end. Raises: TimeoutError at `deadline` (the event loop's clock)."""
+        if self._at_end:
+            return None
+        async with asyncio.timeout_at(deadline):
+            chunk = await anext(self._stream, None)
+        for received in self._stream.chunks:
+            if (usage := getattr(received, "usage", None)) is not None:
+                cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
+                self.usage = TokenUsage(usage.prompt_tokens, usage.completion_tokens, cached)
+        # litellm keeps all chunks to put them together again at the end, twice: a third of a reply's cost.
+        self._stream.chunks.clear()
+        # Its last chunk carries a usage; asking on would put the reply together a second time.
+        self._at_end = self.finish_reason is not None and getattr(chunk, "usage", None) is not None
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def _parts(chunk: Any, growing: GrowingReply) -> Iterator[ReplyPart]:
@@ -284,15 +309,6 @@ def _parts(chunk: Any, growing: GrowingReply) -> Iterator[ReplyPart]:
             yield from growing.add_call(call.index, call.id, function.name, function.arguments)
         if legacy := getattr(delta, "function_call", None):
             yield from growing.add_call(0, None, legacy.name, legacy.arguments)
-
-
-def _usage(stream: Any) -> TokenUsage:
-    """Return the usage the provider sent; what litellm makes up where none came is not in its chunks."""
-    for chunk in reversed(stream.chunks or ()):
-        if (usage := getattr(chunk, "usage", None)) is not None:
-            cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
-            return TokenUsage(usage.prompt_tokens, usage.completion_tokens, cached)
-    return TokenUsage()
 
 
 # --- litellm itself ------------------------------------------------------------------------------------------

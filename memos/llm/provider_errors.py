@@ -29,7 +29,7 @@ from memos.safe_text import safe_line
 # A prompt longer than the window, in the words of OpenAI, Anthropic, Gemini, Bedrock, Groq, llama.cpp, vLLM, Mistral…
 _OVERFLOW = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|prompt is too long|input is too long"
-    r"|exceeds? the (available |maximum |model'?s? )?(maximum )?(context|number of tokens|input token)"
+    r"|exceeds? (the )?(available |maximum |model'?s? )?(maximum )?(context|number of tokens|input token)"
     r"|context (window|length|size)[^.]{0,40}exceed|too many (input |prompt )?tokens"
     r"|reduce the length of the (messages|prompt)|larger than the (max|context)"
     r"|input token count[^.]{0,40}exceeds|longer than the model'?s context",

@@ -65,7 +65,7 @@ FAULTS: dict[str, str] = {
     "empty_ids": "ids and names that are '' after the first fragment (anomalyco/opencode#37841)",
     "repeated_ids": "every call of every reply has the same id (models that write ids: LostRuins/koboldcpp#585)",
     "id_each_chunk": "a fresh id on every fragment of one call (vllm-project/vllm#23522)",
-    "legacy_call": "delta.function_call of 2023's API, which litellm passes through untranslated",
+    "legacy_call": "delta.function_call of 2023's API (openai-python, types/chat: deprecated in favour of tool_calls)",
     "dict_arguments": "arguments as an object in place of text (ggml-org/llama.cpp#20198)",
     "bad_chunk": "a line of the stream that is not JSON (atomantic/PortOS#7558)",
     "error_frame": "a frame with an error in the middle of the stream (langchain-ai/langchainjs#11579)",
@@ -122,6 +122,9 @@ class Request:
     @property
     def messages(self) -> list[dict[str, Any]]:
         return list(self.body.get("messages") or [])
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "body": self.body, "received_ns": self.received_ns, "connection": self.connection}
 
     def packets(self) -> list[dict[str, Any]]:
         """Return the JSON event packets among the user messages, in order."""
@@ -211,8 +214,11 @@ def answer_from_json(entry: Mapping[str, Any]) -> Answer:
     return Answer(**fields)
 
 
+SCRIPTS = "echo, chain:STEPS[:DELAY_S], say:TEXT, chars:CHUNK_CHARS:TEXT, fault:NAME"
+
+
 def script_from(name: str) -> Script:
-    """Return the script called `name`: `echo`, `chain:N`, `fault:NAME`, `say:TEXT`, or a JSON file of answers."""
+    """Return the script called `name`: see `SCRIPTS`; anything else is a JSON file with a list of answers."""
     kind, _, rest = name.partition(":")
     if kind == "echo":
         return echo
@@ -221,6 +227,9 @@ def script_from(name: str) -> Script:
         return chain(int(steps), delay_s=float(delay_s or 0))
     if kind == "say":
         return lambda request: say(rest)
+    if kind == "chars":
+        chunk_chars, _, text = rest.partition(":")
+        return lambda request: say(text, chunk_chars=int(chunk_chars))
     if kind == "fault":
         return lambda request: Answer(text="A few words that are spoilt.", fault=rest)
     return in_turn(answer_from_json(entry) for entry in json.loads(Path(name).read_text(encoding="utf-8")))
@@ -454,7 +463,7 @@ class _Connection(BaseHTTPRequestHandler):
             data = [{"id": model, "object": "model", "owned_by": "fake"} for model in self.fake.models]
             self._json(200, {"object": "list", "data": data})
         elif path == "/requests":
-            self._json(200, {"requests": [{"path": r.path, "body": r.body} for r in self.fake.requests]})
+            self._json(200, {"requests": [r.as_json() for r in self.fake.requests]})
         elif path == "/violations":
             self._json(200, {"violations": self.fake.violations})
         else:
@@ -652,7 +661,7 @@ def main() -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser(description="A fake OpenAI-compatible server.")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--script", default="echo", help="echo, chain:N[:DELAY_S], say:TEXT, fault:NAME, or a file")
+    parser.add_argument("--script", default="echo", help=f"{SCRIPTS}, or a JSON file")
     parser.add_argument("--model", action="append", help="a model that /v1/models lists")
     arguments = parser.parse_args()
     models = arguments.model or ["fake-model"]

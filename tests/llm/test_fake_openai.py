@@ -1,0 +1,105 @@
+"""The fake server itself: it refuses what real providers refuse, and runs as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fake_openai import FAULTS, Answer, Call, FakeOpenAI, frames, script_from, violations_of
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+USER = {"role": "user", "content": '{"type": "user_message", "message": "Hello."}'}
+
+
+def assistant(*ids: str, arguments: str = "{}", name: str = "f") -> dict[str, Any]:
+    calls = [{"id": i, "type": "function", "function": {"name": name, "arguments": arguments}} for i in ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def result(call_id: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": "OK"}
+
+
+def test_a_sound_history_is_accepted() -> None:
+    messages = [USER, assistant("a", "b"), result("b"), result("a"), USER, assistant("c"), result("c")]
+    assert violations_of({"messages": messages, "tools": TOOLS}) == []
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        [assistant("a"), result("a")],
+        [USER, assistant("a")],
+        [USER, assistant("a"), USER],
+        [USER, result("a")],
+        [USER, assistant("a"), result("a"), result("a")],
+        [USER, assistant("a"), result("a"), assistant("a"), result("a")],
+        [USER, assistant("a", arguments='{"x": 1'), result("a")],
+        [USER, assistant("a", arguments="[]"), result("a")],
+        [USER, assistant("a", name="no name"), result("a")],
+        [USER, assistant(""), result("")],
+        [USER, {"role": "assistant", "content": ""}, USER],
+        [USER, {"role": "assistant", "content": " \n"}, USER],
+        [USER, {"role": "assistant", "content": "Hi."}],
+    ],
+)
+def test_a_broken_history_is_refused_and_remembered(messages: list[dict[str, Any]]) -> None:
+    body = {"model": "m", "messages": messages, "tools": TOOLS}
+    assert violations_of(body)
+    with FakeOpenAI() as server:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            post(server.url, body)
+        assert caught.value.code == 400
+        assert server.violations
+
+
+def post(url: str, body: dict[str, Any]) -> bytes:
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return bytes(response.read())
+
+
+def test_every_fault_has_its_source_and_its_frames() -> None:
+    answer = Answer(text="Two.", calls=(Call("f", {"a": 1}),))
+    for fault, source in FAULTS.items():
+        assert "(" in source or ":" in source
+        assert frames(Answer(answer.text, answer.calls, fault=fault), "m", True)
+
+
+def test_a_chain_goes_on_where_the_history_stands() -> None:
+    with FakeOpenAI(script_from("chain:2")) as server:
+        messages: list[dict[str, Any]] = [USER]
+        names = []
+        for _ in range(3):
+            answer = json.loads(post(server.url, {"model": "m", "messages": messages, "tools": TOOLS}))
+            call = answer["choices"][0]["message"]["tool_calls"][0]
+            names.append(call["function"]["name"])
+            messages += [answer["choices"][0]["message"], result(call["id"])]
+        assert names == ["core_memory_append", "conversation_search", "send_message"]
+        assert server.violations == []
+
+
+def test_it_runs_as_a_process_of_its_own() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "support.fake_openai", "--script", "say:Good evening.", "--model", "one"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            url = process.stdout.readline().strip()
+            body = {"model": "one", "messages": [USER], "tools": TOOLS}
+            assert b"Good evening." in post(url, body)
+            assert post(url, {**body, "stream": True}).endswith(b"data: [DONE]\n\n")
+            with urllib.request.urlopen(f"{url}/models", timeout=10) as response:
+                assert [model["id"] for model in json.load(response)["data"]] == ["one"]
+            with urllib.request.urlopen(url.removesuffix("/v1") + "/requests", timeout=10) as response:
+                assert len(json.load(response)["requests"]) == 2
+        finally:
+            process.terminate()
