@@ -10,7 +10,7 @@ keys         API keys: environment, key store or a 0600 file; never config.toml
 
 from memos.config.config import Config, Embedded, Limits, Memory, Terminal, Timeouts
 from memos.config.config_file import ConfigFile, example, read_config, write_config
-from memos.config.keys import Key, find_key, store_key
+from memos.config.keys import Key, find_key, key_name, store_key, stored_key
 from memos.config.places import Places, shipped_folder
 from memos.config.portraits import Portrait, list_humans, list_personas, load_human, load_persona
 from memos.config.settings import Settings, parse_assignments
@@ -29,6 +29,7 @@ __all__ = [
     "Timeouts",
     "example",
     "find_key",
+    "key_name",
     "list_humans",
     "list_personas",
     "load_human",
@@ -37,5 +38,6 @@ __all__ = [
     "read_config",
     "shipped_folder",
     "store_key",
+    "stored_key",
     "write_config",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from memos.errors import MemosError
+from memos.errors import ProcessorRefused
 from memos.llm.catalogue import PROVIDERS, Provider, facts
 from memos.llm.discovery import list_endpoint_models
 from memos.terminal.menus import Menus, Option
@@ -29,7 +30,7 @@ def builtin_title(cache: Path) -> str:
     from memos.llm.weights import TINY, is_present
 
     cost = "on disk" if is_present(cache) else f"{TINY.wheel_bytes / 1e6:.0f} MB, fetched once"
-    return f"{BUILTIN_MODEL}: built in, no key, no server; a clerk that files, finds and quotes ({cost})"
+    return f"{BUILTIN_MODEL}: inside memos itself; a clerk, not a talker ({cost})"
 
 
 def pick_model(menus: Menus, models: list[str], *, current: str, prefix: str) -> str:
@@ -42,20 +43,17 @@ def pick_model(menus: Menus, models: list[str], *, current: str, prefix: str) ->
 
 
 def reach_endpoint(api_base: str, *, prefix: str, key: str | None) -> tuple[str, list[str]]:
-    """Return the address that lists models, `api_base` itself or with /v1 after it, and the models there.
+    """Return the address that lists models, and the models there. An address without a path is tried with /v1 first.
 
     Raises: ProcessorRefused, ProcessorUnreachable, BadInput.
     """
+    address = api_base.rstrip("/")
+    if urlsplit(address).path:
+        return address, list_endpoint_models(address, prefix=prefix, key=key)
     try:
-        return api_base, list_endpoint_models(api_base, prefix=prefix, key=key)
-    except MemosError as first:
-        if api_base.rstrip("/").endswith("/v1"):
-            raise
-        with_version = api_base.rstrip("/") + "/v1"
-        try:
-            return with_version, list_endpoint_models(with_version, prefix=prefix, key=key)
-        except MemosError:
-            raise first from None
+        return f"{address}/v1", list_endpoint_models(f"{address}/v1", prefix=prefix, key=key)
+    except ProcessorRefused:
+        return address, list_endpoint_models(address, prefix=prefix, key=key)
 
 
 def _model_title(model: str) -> str:

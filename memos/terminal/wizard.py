@@ -10,8 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from memos.config import Places, Portrait, Settings, find_key, list_humans, list_personas, store_key, write_config
-from memos.config.keys import key_name
+from memos.config import (
+    Places,
+    Portrait,
+    Settings,
+    find_key,
+    key_name,
+    list_humans,
+    list_personas,
+    store_key,
+    write_config,
+)
 from memos.config.settings import Value
 from memos.errors import BadInput, MemosError
 from memos.llm.catalogue import LOCAL_SERVERS, PROVIDERS, LocalServerKind, Provider, key_variables, provider_of
