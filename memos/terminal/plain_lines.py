@@ -33,8 +33,6 @@ class PlainLines:
     def __init__(self, session: Session, stdin: TextIO, stdout: TextIO) -> None:
         self._session = session
         self._stdin, self._stdout = stdin, stdout
-        with contextlib.suppress(AttributeError):  # not every stream can be told
-            stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]
         console = make_console(stdout, colours=False)
         self._painter = Painter(console, session.agent.name, WORDS, width_cells=lambda: None, tail_limit_rows=lambda: 0)
         self._commands = CommandContext(session, console, WORDS, self._leave, self._post)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from memos.safe_text import safe_text
@@ -11,6 +12,8 @@ from memos.terminal.session import Session
 
 async def run_repl(session: Session) -> int:
     """Talk until the person leaves, and return the exit code: 0, 130 (Ctrl-C twice), 143 (SIGTERM), 129 (SIGHUP)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an encoding that lacks a character is no reason to stop
     for line in session.header:  # before any import that takes time
         sys.stdout.write(safe_text(line) + "\n")
     sys.stdout.flush()

@@ -1,0 +1,153 @@
+"""The operator's console: a registry from which help and completion are made."""
+
+import asyncio
+import io
+from pathlib import Path
+
+import pytest
+from support.agent_home import AgentHome, agent_home
+
+from memos.cli.boot import StoredMemory
+from memos.errors import BadInput
+from memos.llm.scripted import ScriptedProcessor
+from memos.messages import Event, EventKind
+from memos.terminal.commands import (
+    COMMANDS,
+    CommandContext,
+    as_message,
+    command,
+    completions,
+    find_command,
+    is_command,
+    run_command,
+)
+from memos.terminal.consoles import make_console
+from memos.terminal.marks import DRAWN
+from memos.terminal.session import Session
+
+
+class Desk:
+    """A command context over a real agent; what it prints, posts and leaves with."""
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.home: AgentHome = agent_home(folder)
+        self.paper = io.StringIO()
+        self.posted: list[Event] = []
+        self.left: list[int] = []
+        memory = StoredMemory(self.home.memory, self.home.recall)
+        kernel = self.home.kernel(ScriptedProcessor([]))
+        self.session = Session(kernel, self.home.agent, memory, "scripted", self.switch, read_only=read_only)
+        console = make_console(self.paper, colours=False, width_cells=200)
+        self.context = CommandContext(self.session, console, DRAWN, self.left.append, self.posted.append)
+
+    async def switch(self, model: str) -> str:
+        if model == "nonsense":
+            raise BadInput('There is no model "nonsense".', "memos list models")
+        return f"Goes on with {model}."
+
+    def run(self, line: str) -> str:
+        asyncio.run(run_command(self.context, line))
+        return self.paper.getvalue()
+
+
+def test_help_lists_every_command_with_its_first_line(tmp_path: Path) -> None:
+    printed = Desk(tmp_path).run("/help")
+    for entry in COMMANDS.values():
+        assert f"{entry.usage} " in printed
+        assert entry.summary in printed
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_each_command_explains_itself(tmp_path: Path, name: str) -> None:
+    assert COMMANDS[name].help in Desk(tmp_path).run(f"/help {name}")
+
+
+def test_a_beginning_or_an_alias_is_enough() -> None:
+    assert find_command("mem").name == "memory"
+    assert find_command("?").name == "help"
+    assert find_command("Quit").name == "exit"
+
+
+def test_an_unknown_command_is_guessed(tmp_path: Path) -> None:
+    printed = Desk(tmp_path).run("/memroy")
+    assert printed == (
+        '· There is no command "/memroy". Did you mean /memory? Next: /help lists them all; //text sends a slash.\n'
+    )
+
+
+def test_an_ambiguous_beginning_names_what_it_could_be(tmp_path: Path) -> None:
+    assert "Did you mean /memory or /model?" in Desk(tmp_path).run("/m")
+
+
+def test_memory_shows_blocks_with_their_limits_counts_and_last_edits(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.home.memory.core_memory_append("human", "Name: [Ana] \x1b[2J")
+    printed = desk.run("/memory")
+    assert "persona  ░░░░░░░░░░░░░░░░░░░░  9/2000\n  I am Sam.\n" in printed
+    assert "  Name: [Ana] ␛[2J\n" in printed
+    assert "Recall storage: 0 messages. Archival storage: 0 passages.\n" in printed
+    assert "    + Name: [Ana] ␛[2J\n" in printed
+
+
+def test_model_shows_and_switches(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert desk.run("/model") == "scripted answers. /model NAME switches.\n"
+    assert desk.run("/model openai/gpt-4.1").endswith("Goes on with openai/gpt-4.1.\n")
+    assert desk.session.model == "openai/gpt-4.1"
+
+
+def test_a_model_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert desk.run("/model nonsense") == '· There is no model "nonsense". Next: memos list models\n'
+    assert desk.session.model == "scripted"
+
+
+def test_like_posts_the_event(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.run("/like")
+    assert [event.kind for event in desk.posted] == [EventKind.USER_LIKED]
+
+
+@pytest.mark.parametrize("line", ["/like", "/model other"])
+def test_a_reading_session_changes_nothing(tmp_path: Path, line: str) -> None:
+    desk = Desk(tmp_path, read_only=True)
+    assert "This session only reads." in desk.run(line)
+    assert not desk.posted
+    assert desk.session.model == "scripted"
+
+
+@pytest.mark.parametrize("line", ["/exit", "/quit", "/bye"])
+def test_three_words_leave(tmp_path: Path, line: str) -> None:
+    desk = Desk(tmp_path)
+    desk.run(line)
+    assert desk.left == [0]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_one"), [("/help", True), ("/x y", True), ("//x", False), ("/", False), ("/ x", False), ("!x", False)]
+)
+def test_a_slash_and_a_word_are_a_command(line: str, is_one: bool) -> None:
+    assert is_command(line) is is_one
+
+
+def test_a_doubled_slash_is_a_message_with_one() -> None:
+    assert as_message("//etc") == "/etc"
+    assert as_message("!x /y") == "!x /y"
+
+
+def test_names_and_arguments_are_completed(tmp_path: Path) -> None:
+    session = Desk(tmp_path).session
+    assert [text for text, _ in completions("/m", session)] == ["/memory", "/model"]
+    assert [text for text, _ in completions("/help mo", session)] == ["model"]
+    assert list(completions("/nonsense x", session)) == []
+
+
+def test_a_command_without_a_docstring_or_with_a_taken_name_is_refused() -> None:
+    async def silent(context: CommandContext, argument: str) -> None: ...
+
+    with pytest.raises(ValueError, match="docstring"):
+        command("silent")(silent)
+    silent.__doc__ = "Now it speaks."
+    with pytest.raises(ValueError, match="name of its own"):
+        command("quit")(silent)
+    assert "silent" not in COMMANDS
