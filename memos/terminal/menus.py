@@ -12,6 +12,7 @@ from memos.safe_text import safe_line
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
     from prompt_toolkit.output import Output
+    from questionary import Question
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ class Menus:
 
         choices = [questionary.Choice(safe_line(option.title), value=number) for number, option in enumerate(options)]
         long = len(choices) >= _FILTER_FROM
-        answer: int = questionary.select(
+        menu = questionary.select(
             question,
             choices=choices,
             default=choices[preselected],
@@ -51,26 +52,27 @@ class Menus:
             use_search_filter=long,
             use_jk_keys=False,
             **self._streams,
-        ).unsafe_ask()
+        )
+        answer: int = _ask(menu)
         return options[answer].value
 
     def text(self, question: str, preset: str = "") -> str:
         """Return a line of text, stripped; `preset` stands there already."""
         import questionary
 
-        return _answered(questionary.text(question, default=preset, **self._streams).unsafe_ask())
+        return str(_ask(questionary.text(question, default=preset, **self._streams))).strip()
 
     def secret(self, question: str) -> str:
         """Return a line that is not shown while it is typed or pasted, stripped; may be empty."""
         import questionary
 
-        return _answered(questionary.password(question, **self._streams).unsafe_ask())
+        return str(_ask(questionary.password(question, **self._streams))).strip()
 
     def confirm(self, question: str) -> bool:
         """Return the answer to a yes-or-no question; Enter alone is yes."""
         import questionary
 
-        return bool(questionary.confirm(question, default=True, **self._streams).unsafe_ask())
+        return bool(_ask(questionary.confirm(question, default=True, **self._streams)))
 
     def tell(self, text: str) -> None:
         """Print one sentence between the questions."""
@@ -78,7 +80,9 @@ class Menus:
         sys.stdout.flush()
 
 
-def _answered(answer: object) -> str:
+def _ask(question: Question) -> Any:
+    """Run a question; a SIGINT from outside ends it like Ctrl-C, which prompt_toolkit would otherwise swallow."""
+    answer = question.application.run(handle_sigint=False)
     if answer is None:
         raise KeyboardInterrupt
-    return str(answer).strip()
+    return answer
