@@ -61,6 +61,8 @@ def find_key(
         for variable in variables:
             if environ.get(variable, "").strip():
                 return Key(environ[variable].strip(), f"environment {variable}")
+        if not variables:
+            return None  # nobody to have a key for: a model in the process, a server of one's own at its usual place
     return stored_key(places, key_name(provider, config.api_base))
 
 
