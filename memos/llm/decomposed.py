@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memos.llm.filed_lines import FiledLine, filed_lines, nearest_line, search_hits
-from memos.llm.labeller import Label, Labeller, NextToken, Similarity
+from memos.llm.labeller import FACT, KIND, NAME, OWN_NAME, QUESTION, Labeller, NextToken, Similarity
 from memos.llm.small_talk import Completer, SmallTalk
 from memos.messages import Block, EventKind, FunctionCall, Message, Prompt, Reply, new_id
 
 HUMAN = "human"
-LABEL_SLOT, TALK_SLOT = 0, 1
-SLOTS = 2
+KIND_SLOT, NAME_SLOT, TALK_SLOT = 0, 1, 2
+SLOTS = 3
 
 _ANSWERED_KINDS = (EventKind.USER_MESSAGE, EventKind.LOGIN, EventKind.USER_LIKED)
 _SENTENCES_LIMIT = 8
@@ -105,12 +105,13 @@ class Decomposed:
         """`go_on` is called between pieces of long work and may raise to end it."""
         self._similarity = similarity
         self._go_on = go_on
-        self._labeller = Labeller(engine, similarity, slot=LABEL_SLOT)
+        self._kind = Labeller(engine, similarity, KIND, slot=KIND_SLOT)
+        self._own_name = Labeller(engine, similarity, OWN_NAME, slot=NAME_SLOT)
         self._small_talk = SmallTalk(engine, similarity, slot=TALK_SLOT)
 
     def warm_up(self) -> None:
         """Let the engine read the fixed beginning of its commonest prompt."""
-        self._labeller.warm_up(self._go_on)
+        self._kind.warm_up(self._go_on)
 
     def reply(self, prompt: Prompt, cancelled: threading.Event | None = None) -> Reply:
         """Return the next step as an ordinary reply."""
@@ -142,9 +143,9 @@ class Decomposed:
 
     def _sort(self, text: str) -> tuple[list[str], str]:
         """Return the sentences of `text` that are facts, and those that ask, as one question."""
-        labelled = [(self._labeller.label(sentence), sentence) for sentence in sentences(text)]
-        facts = [sentence for label, sentence in labelled if label is Label.FACT]
-        return facts, " ".join(sentence for label, sentence in labelled if label is Label.QUESTION)
+        labelled = [(self._kind.label(sentence), sentence) for sentence in sentences(text)]
+        facts = [sentence for label, sentence in labelled if label == FACT]
+        return facts, " ".join(sentence for label, sentence in labelled if label == QUESTION)
 
     def _file(self, prompt: Prompt, turn: Turn, facts: list[str]) -> Decision | None:
         """Return the call that files `facts`, or None where that is done, needless or impossible."""
@@ -174,7 +175,7 @@ class Decomposed:
         """Answer from the blocks, else from recall storage, else from the archive, else say that there is nothing."""
         blocks = [block for block in prompt.blocks if block.label not in _CLERKS_OWN_BLOCKS]
         lines = [line for block in blocks for line in filed_lines(block.value) if line.words not in turn.event.content]
-        line, near = nearest_line(question, lines, self._similarity)
+        line, near = self._nearest(question, lines)
         if line and near:
             return _say("A line of my block answers that.", _joined(filed, quote(line)))
         for name, spoken, count in (
@@ -193,14 +194,28 @@ class Decomposed:
         """Return the hit that answers: said by the user, near, and itself not a question or talk."""
         hits = [hit for hit in search_hits(result, spoken=spoken) if hit.speaker in ("", "user")]
         while hits:
-            line, near = nearest_line(question, reversed(hits), self._similarity)
+            line, near = self._nearest(question, hits[::-1])
             if line is None or not near or not spoken or self._tells(line.words):
                 return line, near
             hits.remove(line)
         return None, False
 
+    def _nearest(self, question: str, lines: Sequence[FiledLine]) -> tuple[FiledLine | None, bool]:
+        """Return the line nearest to `question`, and whether it answers it. A name is found by what introduces it."""
+        if lines and self._own_name.label(question) == NAME:
+            introduced = [(self._introduction(line), line) for line in lines]
+            score, line = max(introduced, key=lambda found: found[0])
+            if score > 0:
+                return line, True
+        return nearest_line(question, lines, self._similarity)
+
+    def _introduction(self, line: FiledLine) -> float:
+        """Return how much speaks for `line` saying the user's own name; above 0 it does."""
+        name, other = self._own_name.scores(line.words)
+        return name - other
+
     def _tells(self, words: str) -> bool:
-        return any(self._labeller.label(sentence) is Label.FACT for sentence in sentences(words))
+        return any(self._kind.label(sentence) == FACT for sentence in sentences(words))
 
 
 def as_reply(decision: Decision, prompt: Prompt) -> Reply:

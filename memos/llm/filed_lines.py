@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from memos.llm.labeller import Similarity
 
-NEAR = 0.36
+NEAR = 0.34
 """From this score on, a line answers a question (chosen with `tests/benchmarks/bench_clerk.py`)."""
 _NEAR_BY_WORDS = 0.5
 _WINDOW_WORDS = 7

@@ -1,6 +1,6 @@
-"""What kind of message is this: talk, a fact, or a question? Answered by two witnesses, never by a list of phrases.
+"""Which of a few labels does a sentence carry? Answered by two witnesses, never by a list of phrases.
 
-The model weighs the three labels as next tokens after labelled examples; the sentence embedder finds the nearest
+The model weighs the labels as next tokens after labelled examples; the sentence embedder finds the nearest of further
 examples. Both are weighed together, with weights fitted on the examples alone (`tests/benchmarks/bench_clerk.py fit`).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 Similarity = Callable[[str, Sequence[str]], list[float]]
@@ -17,14 +16,6 @@ Similarity = Callable[[str, Sequence[str]], list[float]]
 _LIMIT_CHARS = 240
 _NEIGHBOURS = 5
 _PIECE_LINES = 8
-
-
-class Label(StrEnum):
-    """What the user wants with a message."""
-
-    TALK = "talk"
-    FACT = "fact"
-    QUESTION = "question"
 
 
 class NextToken(Protocol):
@@ -37,26 +28,56 @@ class NextToken(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each witness counts, and the offset of each label (in the order of `Label`)."""
+    """How much each witness counts, and the offset of each label."""
 
     model: float
     examples: float
-    offsets: tuple[float, float, float]
+    offsets: tuple[float, ...]
 
 
-TOGETHER = Weights(1.59, 15.96, (5.35, -1.3, -4.05))
-MODEL_ALONE = Weights(1.64, 0.0, (5.52, -1.53, -3.98))
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """Labels (each one token of the model), where their examples lie, and the weights of the witnesses.
+
+    `NAME.txt` in `memos/prompts/decomposed` is what the model reads before each sentence, `NAME.tsv` holds the
+    examples whose nearness counts.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    together: Weights
+    model_alone: Weights
+
+
+TALK, FACT, QUESTION = "talk", "fact", "question"
+KIND = LabelSet(
+    "kind",
+    (TALK, FACT, QUESTION),
+    together=Weights(1.59, 15.96, (5.35, -1.3, -4.05)),
+    model_alone=Weights(1.64, 0.0, (5.52, -1.53, -3.98)),
+)
+"""What the user wants with a sentence."""
+
+NAME, OTHER = "name", "other"
+OWN_NAME = LabelSet(
+    "name",
+    (NAME, OTHER),
+    together=Weights(2.31, 60.8, (0.48, -0.48)),
+    model_alone=Weights(1.7, 0.0, (1.22, -1.22)),
+)
+"""Whether a statement or a question is about the user's own name: names are what an embedder knows least about."""
 
 
 class Labeller:
-    """Labels sentences; the same words always get the same label."""
+    """Labels sentences by one set of labels; the same words always get the same label."""
 
-    def __init__(self, engine: NextToken, similarity: Similarity | None, *, slot: int) -> None:
+    def __init__(self, engine: NextToken, similarity: Similarity | None, label_set: LabelSet, *, slot: int) -> None:
         self._engine = engine
         self._similarity = similarity
+        self._set = label_set
         self._slot = slot
-        self._shots = prompt_text("label.txt")
-        self._examples = examples() if similarity else {}
+        self._shots = prompt_text(f"{label_set.name}.txt")
+        self._examples = examples(label_set) if similarity else {}
 
     def warm_up(self, go_on: Callable[[], None]) -> None:
         """Read the examples, so that the first message costs only itself; `go_on` may end it between pieces."""
@@ -69,23 +90,28 @@ class Labeller:
             self._nearness("...", texts)
         self.label("...")
 
-    def label(self, sentence: str) -> Label:
+    def label(self, sentence: str) -> str:
         """Return the label of one sentence."""
+        sums = self.scores(sentence)
+        return self._set.labels[sums.index(max(sums))]
+
+    def scores(self, sentence: str) -> list[float]:
+        """Return what speaks for each label, in the set's order; only differences mean something."""
         model, near = self.witnesses(sentence)
-        weights = TOGETHER if self._similarity else MODEL_ALONE
-        sums = [
+        weights = self._set.together if self._similarity else self._set.model_alone
+        return [
             weights.model * m + weights.examples * n + offset
             for m, n, offset in zip(model, near, weights.offsets, strict=True)
         ]
-        return list(Label)[sums.index(max(sums))]
 
     def witnesses(self, sentence: str, leave_out: str | None = None) -> tuple[list[float], list[float]]:
         """Return what each witness gives each label: log probabilities, and mean cosines of the nearest examples."""
         words = " ".join(sentence.split())[:_LIMIT_CHARS]
-        model = self._engine.next_token(f"{self._shots}{words} =>", [f" {label}" for label in Label], slot=self._slot)
+        tokens = [f" {label}" for label in self._set.labels]
+        model = self._engine.next_token(f"{self._shots}{words} =>", tokens, slot=self._slot)
         return model, [
             self._nearness(words, [text for text in self._examples.get(label, ()) if text != leave_out])
-            for label in Label
+            for label in self._set.labels
         ]
 
     def _nearness(self, words: str, known: Sequence[str]) -> float:
@@ -95,12 +121,12 @@ class Labeller:
         return sum(nearest) / len(nearest)
 
 
-def examples() -> dict[Label, list[str]]:
-    """Return the labelled examples."""
-    found: dict[Label, list[str]] = {label: [] for label in Label}
-    for line in prompt_text("label_examples.tsv").splitlines():
+def examples(label_set: LabelSet) -> dict[str, list[str]]:
+    """Return the labelled examples of a set."""
+    found: dict[str, list[str]] = {label: [] for label in label_set.labels}
+    for line in prompt_text(f"{label_set.name}.tsv").splitlines():
         label, text = line.split("\t")
-        found[Label(label)].append(text)
+        found[label].append(text)
     return found
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from memos.llm.decomposed import NOTHING, SLOTS, Decomposed
+from memos.llm.decomposed import KIND_SLOT, NAME_SLOT, NOTHING, SLOTS, Decomposed
 from memos.llm.engine import Engine, default_threads
-from memos.llm.labeller import Label, Labeller, Similarity, examples, prompt_text
+from memos.llm.labeller import KIND, OWN_NAME, Labeller, LabelSet, Similarity, examples, prompt_text
 from memos.llm.weights import builtin_weights
 from memos.memory.index import builtin_similarity
 from memos.messages import Block, Counters, EventKind, FunctionCall, FunctionSchema, Message, Prompt
@@ -132,7 +132,8 @@ def main() -> None:
     clerk.warm_up()
     print(f"start: {time.process_time() - began:.2f} cpu-s")
     if options.what == "fit":
-        fit(Labeller(engine, similarity, slot=0))
+        fit(engine, similarity, KIND, KIND_SLOT)
+        fit(engine, similarity, OWN_NAME, NAME_SLOT)
     else:
         people(options, lambda: World(clerk, similarity))
 
@@ -180,40 +181,40 @@ def people(options: argparse.Namespace, new_world: Callable[[], World]) -> None:
     costs.sort()
     for what in ("saved", "quoted", "unknown", "talk"):
         print(f"{what:8} {score[what]}/{score[f'{what} of']}  {score[what] / score[f'{what} of']:.1%}")
-    print(
-        f"cpu-s a turn: median {costs[len(costs) // 2]:.2f}, 95 % {costs[len(costs) * 95 // 100]:.2f}, {len(costs)} turns"
-    )
+    median, high = costs[len(costs) // 2], costs[len(costs) * 95 // 100]
+    print(f"cpu-s a turn: median {median:.2f}, 95 % {high:.2f}, {len(costs)} turns")
 
 
-def fit(labeller: Labeller) -> None:
+def fit(engine: Engine, similarity: Similarity | None, label_set: LabelSet, slot: int) -> None:
     """Fit the weights of both witnesses by logistic regression on the examples that are not shown to the model."""
     import numpy as np
 
-    shown = prompt_text("label.txt")
+    labeller = Labeller(engine, similarity, label_set, slot=slot)
+    shown = prompt_text(f"{label_set.name}.txt")
     rows, truth = [], []
-    for index, label in enumerate(Label):
-        for text in examples()[label]:
+    for index, label in enumerate(label_set.labels):
+        for text in examples(label_set)[label]:
             if f"\n{text} =>" not in shown:
                 model, near = labeller.witnesses(text, leave_out=text)
                 rows.append([*model, *near])
                 truth.append(index)
+    count = len(label_set.labels)
     table, wanted = np.array(rows), np.array(truth)
-    for name, with_examples in (("TOGETHER", 1.0), ("MODEL_ALONE", 0.0)):
-        model_weight, examples_weight, offsets = 1.0, 10.0 * with_examples, np.zeros(3)
+    for name, with_examples in (("together", 1.0), ("model_alone", 0.0)):
+        model_weight, examples_weight, offsets = 1.0, 10.0 * with_examples, np.zeros(count)
         for _ in range(6000):
-            sums = model_weight * table[:, :3] + examples_weight * table[:, 3:] + offsets
+            sums = model_weight * table[:, :count] + examples_weight * table[:, count:] + offsets
             slope = np.exp(sums - sums.max(1, keepdims=True))
             slope /= slope.sum(1, keepdims=True)
             wrong = int((sums.argmax(1) != wanted).sum())
             slope[np.arange(len(wanted)), wanted] -= 1
             slope /= len(wanted)
-            model_weight -= 0.3 * (slope * table[:, :3]).sum()
-            examples_weight -= 30 * with_examples * (slope * table[:, 3:]).sum()
+            model_weight -= 0.3 * (slope * table[:, :count]).sum()
+            examples_weight -= 30 * with_examples * (slope * table[:, count:]).sum()
             offsets -= 0.5 * slope.sum(0)
         rounded = tuple(round(float(offset), 2) for offset in offsets - offsets.mean())
-        print(
-            f"{name} = Weights({model_weight:.2f}, {examples_weight:.2f}, {rounded})  # {wrong} of {len(wanted)} wrong"
-        )
+        weights = f"Weights({model_weight:.2f}, {examples_weight:.2f}, {rounded})"
+        print(f"{label_set.name}: {name}={weights}  # {wrong} of {len(wanted)} wrong")
 
 
 if __name__ == "__main__":
