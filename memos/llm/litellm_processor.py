@@ -21,7 +21,7 @@ from contextlib import aclosing
 from typing import Any
 
 from memos.errors import ContentFiltered, MemosError, NotConfigured, ProcessorUnreachable, StreamCut
-from memos.llm.chat_messages import chat_messages, tools
+from memos.llm.chat_messages import Profile, chat_messages, tools
 from memos.llm.growing_reply import GrowingReply
 from memos.llm.provider_errors import Failure, failure_of, unplaced_model
 from memos.messages import Finish, Notice, Progress, Prompt, Reply, ReplyPart, RetryIn, TokenUsage
@@ -43,7 +43,8 @@ class LitellmProcessor:
     """One remote model, named as litellm names it: `openai/gpt-4.1`, `anthropic/…`, `bedrock/…`, `ollama_chat/…`.
 
     `openai/NAME` with `api_base` is any OpenAI-compatible server. Time-outs are in seconds: to connect, until the
-    first piece of the reply, and between two pieces.
+    first piece of the reply, and between two pieces. Without `api_key` litellm takes the provider's variable from the
+    environment; a server named by `api_base` for which there is none gets the key `none`.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LitellmProcessor:
         window_tokens: int | None = None,
         max_reply_tokens: int | None = None,
         temperature: float | None = None,
+        profile: Profile = "full",
         connect_timeout_s: float = 10.0,
         first_byte_timeout_s: float = 60.0,
         gap_timeout_s: float = 30.0,
@@ -67,6 +69,7 @@ class LitellmProcessor:
         self._window_tokens = window_tokens
         self._max_reply_tokens = max_reply_tokens
         self._temperature = temperature
+        self._profile = profile
         self._connect_timeout_s = connect_timeout_s
         self._first_byte_timeout_s = first_byte_timeout_s
         self._gap_timeout_s = gap_timeout_s
@@ -115,6 +118,7 @@ class LitellmProcessor:
         except Exception as error:
             raise unplaced_model(self._model) from error
         if self._api_key is None and provider not in _KEYLESS_PROVIDERS:
+            _forget_empty_keys()
             asked = litellm.validate_environment(self._model)["missing_keys"]
             missing = [name for name in asked if "KEY" in name or "TOKEN" in name]
             if missing and self._api_base is None:
@@ -165,7 +169,7 @@ class LitellmProcessor:
         longest_s = max(self._first_byte_timeout_s, self._gap_timeout_s) + self._connect_timeout_s
         request: dict[str, Any] = {
             "model": self._model,
-            "messages": chat_messages(prompt),
+            "messages": chat_messages(prompt, self._profile),
             "stream": True,
             "stream_options": {"include_usage": True},
             "timeout": httpx.Timeout(longest_s, connect=self._connect_timeout_s),
@@ -374,6 +378,12 @@ def _import_litellm() -> Any:
     # Servers that send arguments as objects make it print this on the terminal.
     warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
     return litellm
+
+
+def _forget_empty_keys() -> None:
+    """Take empty keys out of our environment: litellm asks only whether a variable is there."""
+    for name in [name for name, value in os.environ.items() if not value and name.endswith(("_KEY", "_TOKEN"))]:
+        del os.environ[name]
 
 
 def _rehearse() -> None:

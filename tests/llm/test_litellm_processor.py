@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -30,6 +31,7 @@ from memos.errors import (
 from memos.llm import litellm_processor
 from memos.llm.litellm_processor import LitellmProcessor
 from memos.messages import (
+    Block,
     Counters,
     EventKind,
     Finish,
@@ -414,11 +416,21 @@ def test_a_closed_processor_leaves_others_able_to_talk(server: FakeOpenAI) -> No
     ],
 )
 def test_a_missing_key_is_told_by_its_name(model: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(variable, raising=False)
-    monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
-    with pytest.raises(NotConfigured) as caught:
-        parts_of(LitellmProcessor(model))
-    assert variable in caught.value.next_step
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "")
+    monkeypatch.setenv(variable, "")
+    for _ in ("empty", "not set"):
+        with pytest.raises(NotConfigured) as caught:
+            parts_of(LitellmProcessor(model))
+        assert variable in caught.value.next_step
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_a_small_window_has_its_blocks_at_the_end(ask: Callable[..., list[ReplyPart]], server: FakeOpenAI) -> None:
+    asked = dataclasses.replace(hello(), blocks=(Block("human", "Keeps bees.", 200),))
+    ask(say("Hi."), asked, profile="small")
+    system, event = server.requests[0].messages
+    assert "Keeps bees." in event["content"]
+    assert "Keeps bees." not in system["content"]
 
 
 def test_a_compatible_server_needs_no_key(
