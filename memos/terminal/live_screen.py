@@ -34,8 +34,8 @@ from memos.safe_text import storable
 from memos.terminal.commands import CommandContext, as_message, completions, is_command, run_command
 from memos.terminal.consoles import colours_wanted, make_console, marks_for
 from memos.terminal.painter import Painter
-from memos.terminal.screen_output import make_screen_output, rows_pushed_down
-from memos.terminal.session import READ_ONLY, Session, farewell
+from memos.terminal.screen_output import make_screen_output, one_write, rows_pushed_down
+from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
 from memos.terminal.signals import signals_handled
 from memos.terminal.type_ahead import typed_ahead
 from memos.terminal.wrapping import displayable
@@ -283,7 +283,7 @@ class LiveScreen:
         async for output in outputs:
             self._consume(output.body)
         if not self._leaving:
-            self._painter.notice("The agent has stopped working. Everything is kept; start memos again.", style="red")
+            self._painter.notice(KERNEL_ENDED, style="red")
             self._show()
             self._leave(1)
 
@@ -322,7 +322,7 @@ class LiveScreen:
         if printed:
             self._paper.seek(0)
             self._paper.truncate()
-            with self._output.one_write(), set_app(app):
+            with one_write(self._output), set_app(app):
                 self._follow_resize()
                 app.renderer.erase()
                 self._output.write_raw(printed.replace("\n", "\r\n"))

@@ -21,7 +21,7 @@ from memos.messages import (
     Stopped,
 )
 from memos.safe_text import safe_line, safe_text, storable
-from memos.terminal.session import Session
+from memos.terminal.session import KERNEL_ENDED, Session
 
 if TYPE_CHECKING:
     from memos.kernel.outputs import Subscription
@@ -40,12 +40,16 @@ async def run_once(session: Session, text: str, out: TextIO, err: TextIO, show_p
     idle = asyncio.create_task(kernel.idle())
     try:
         await asyncio.wait([report, idle], return_when=asyncio.FIRST_COMPLETED)
+        served = idle.done()
         outputs.close()  # what was published before is still read
-        return await report
+        exit_code = await report
     finally:
         outputs.close()
         idle.cancel()
         report.cancel()
+    if not served:
+        _write(err, KERNEL_ENDED)
+    return exit_code if served else exit_code or 1
 
 
 async def _report(outputs: Subscription, out: TextIO, err: TextIO, show_progress: bool) -> int:

@@ -10,7 +10,7 @@ import codecs
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from memos.messages import Event, EventKind, TurnDone
 from memos.safe_text import storable
@@ -18,7 +18,7 @@ from memos.terminal.commands import CommandContext, as_message, is_command, run_
 from memos.terminal.consoles import make_console
 from memos.terminal.marks import WORDS
 from memos.terminal.painter import Painter
-from memos.terminal.session import READ_ONLY, Session, farewell
+from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
 from memos.terminal.signals import signals_handled
 
 if TYPE_CHECKING:
@@ -44,23 +44,20 @@ class PlainLines:
     async def run(self) -> int:
         """Talk until the end of input or a command to leave; return the exit code."""
         outputs = self._session.kernel.subscribe()
-        tasks: list[asyncio.Future[int] | asyncio.Task[None]] = [
-            self._left,
-            asyncio.create_task(self._paint(outputs)),
-            asyncio.create_task(self._talk()),
-        ]
+        tasks = [asyncio.create_task(self._paint(outputs)), asyncio.create_task(self._talk())]
+        ends: list[asyncio.Future[Any]] = [*tasks, self._left]
         threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True).start()
         try:
             with signals_handled(self._leave, self._interrupt):
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for finished in done:
+                finished.result()
         finally:
             outputs.close()
             for task in tasks:
                 task.cancel()
         self._commands.say(farewell(self._session))
-        return self._left.result() if self._left.done() and not self._left.cancelled() else 0
+        return self._left.result() if self._left.done() else 0
 
     async def _paint(self, outputs: Subscription) -> None:
         async for output in outputs:
@@ -68,6 +65,9 @@ class PlainLines:
             self._stdout.flush()
             if isinstance(output.body, TurnDone) and not self._session.kernel.busy:
                 self._quiet.set()
+        if not self._left.done():
+            self._painter.notice(KERNEL_ENDED)
+            self._leave(1)
 
     async def _talk(self) -> None:
         if self._stdin.isatty() and self._session.login:  # a pipe is nobody who could be greeted

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 from prompt_toolkit.layout import Window
 from prompt_toolkit.layout.screen import Screen
-from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output import ColorDepth, Output, create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Attrs
 
@@ -22,7 +23,7 @@ class ScreenOutput(Vt100_Output):
     _held = False
 
     @contextmanager
-    def one_write(self) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Within the block nothing reaches the terminal; all of it does at the end."""
         self._held = True
         try:
@@ -47,17 +48,27 @@ class _Uncoloured(ScreenOutput):
         """There is nothing to reset."""
 
 
-def make_screen_output(stdout: TextIO, colours: bool) -> ScreenOutput:
+def make_screen_output(stdout: TextIO, colours: bool) -> Output:
     """Return the output for a live screen.
 
     It never asks the terminal where its cursor is: the answer comes late over a slow line, and would land in the
     shell if memos left in between.
     """
-    kind = ScreenOutput if colours else _Uncoloured
-    output = kind.from_pty(stdout, term=os.environ.get("TERM"))
+    if sys.platform == "win32":
+        return create_output(stdout)  # knows how to switch a console to escape sequences
+    output = (ScreenOutput if colours else _Uncoloured).from_pty(stdout, term=os.environ.get("TERM"))
     output.enable_cpr = False
-    assert isinstance(output, ScreenOutput)
     return output
+
+
+@contextmanager
+def one_write(output: Output) -> Iterator[None]:
+    """Let all drawing within the block reach the terminal at once, where `output` can do that."""
+    if isinstance(output, ScreenOutput):
+        with output.held():
+            yield
+    else:
+        yield
 
 
 def rows_pushed_down(screen: Screen, window: Window, columns: int) -> int:

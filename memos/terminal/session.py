@@ -53,6 +53,7 @@ class Session:
 
 
 READ_ONLY = "This session only reads, because the agent is open elsewhere; commands such as /memory work."
+KERNEL_ENDED = "The agent has stopped working; everything it confirmed is kept. Next: start memos again."
 
 
 def farewell(session: Session) -> str:

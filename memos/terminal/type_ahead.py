@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import sys
 from typing import TextIO
 
 _KEYS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?|[\x00-\x08\x0b-\x1f\x7f]")
@@ -16,6 +17,8 @@ def typed_ahead(stdin: TextIO) -> tuple[list[str], str]:
 
     Call it with the terminal in raw mode: before that, Enter arrives as a newline and would look like Ctrl-J.
     """
+    if sys.platform == "win32":
+        return [], ""  # a console keeps its keys until they are asked for
     typed = b""
     while select.select([stdin], [], [], 0)[0] and (chunk := os.read(stdin.fileno(), _READ_BYTES)):
         typed += chunk

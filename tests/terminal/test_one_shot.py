@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from support.agent_home import agent_home
 from support.listening import append, call, speak
 
 from memos.llm.scripted import ScriptedProcessor, ScriptedReply
+from memos.messages import Prompt, Reply, ReplyPart
 from memos.terminal.one_shot import run_once
 from memos.terminal.session import Session
 
@@ -18,6 +20,14 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class Hanging(ScriptedProcessor):
+    """Never answers."""
+
+    async def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:
+        await asyncio.sleep(60)
+        yield Reply()
 
 
 async def switch(model: str) -> str:
@@ -35,6 +45,9 @@ class Outcome:
         home = agent_home(folder)
         kernel = home.kernel(ScriptedProcessor(replies))
         task = asyncio.create_task(kernel.run())
+        if not replies:
+            asyncio.get_running_loop().call_later(0.2, task.cancel)
+            kernel.processor = Hanging([])
         try:
             session = Session(kernel, home.agent, home.memory, "scripted", switch)  # type: ignore[arg-type]
             async with asyncio.timeout(20):
@@ -83,6 +96,12 @@ def test_a_terminal_gets_harmless_words_and_a_file_the_words_as_they_are(
     tmp_path: Path, tty: bool, expected: str
 ) -> None:
     assert Outcome(tmp_path, [speak("a\x1b[2Jb")], tty=tty).out.getvalue() == expected
+
+
+def test_a_kernel_that_ends_is_no_success(tmp_path: Path) -> None:
+    outcome = Outcome(tmp_path, [])
+    assert outcome.code == 1
+    assert "has stopped working" in outcome.err.getvalue()
 
 
 def test_a_lone_surrogate_does_not_break_the_output(tmp_path: Path) -> None:
