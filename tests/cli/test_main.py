@@ -246,3 +246,14 @@ def test_json_is_valid_whatever_the_names(home: Path) -> None:
     with_agent(home, 'a"b [red]\u00e9 \\')
     done = memos(home, "list", "--json")
     assert [row["name"] for row in json.loads(done.stdout)] == ['a"b [red]\u00e9 \\']
+
+
+@pytest.mark.terminal
+def test_the_first_start_asks_once_and_leaving_the_menu_is_one_sentence(home: Path) -> None:
+    child = in_a_terminal(home, "run")
+    child.expect("Which model should the agent think with")
+    child.expect_exact("builtin/tiny")
+    child.send("\x03")
+    child.expect_exact("No model was chosen.")
+    assert left(child) == 3
+    assert not Places.find({"MEMOS_HOME": str(home)}).config_file.exists()

@@ -10,12 +10,12 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from support.fake_openai import FakeOpenAI, refused_url
 
-from memos.config import Places, Settings, read_config, stored_key, write_config
+from memos.config import Places, Settings, read_config, store_key, stored_key, write_config
 from memos.errors import BadInput, NotConfigured, ProcessorRefused
-from memos.llm.catalogue import LocalServerKind
+from memos.llm.catalogue import LocalServerKind, Provider
 from memos.terminal.first_run import ModelChoice, choose_model
 from memos.terminal.menus import Menus
-from memos.terminal.wizard import Wizard
+from memos.terminal.wizard import Choice, Wizard
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # never the key store of whoever runs this
 
@@ -187,3 +187,43 @@ def test_an_unreadable_config_is_not_overwritten(places: Places) -> None:
     with keys(ENTER) as menus, pytest.raises(BadInput):
         choose_model(places, {}, menus, NOWHERE)
     assert places.config_file.read_text() == "model = "
+
+
+# --- a provider, which in a test is a server on loopback ------------------------------------------------------
+
+
+def provider(server: FakeOpenAI) -> Provider:
+    return Provider("acme", "Acme", ("ACME_API_KEY",), f"{server.url}/models")
+
+
+def test_a_provider_without_a_known_key_asks_for_one_and_then_for_its_models(places: Places) -> None:
+    with FakeOpenAI(models=("small", "large")) as server, keys(ENTER + "sk-acme" + ENTER + DOWN + ENTER) as menus:
+        choice = wizard(places, menus)._choose(provider(server))
+    assert choice == Choice("acme/large", pasted_key="sk-acme")
+    assert not places.keys_file.exists()
+
+
+def test_a_stored_key_is_offered_and_used(places: Places) -> None:
+    store_key(places, "acme", "sk-stored")
+    with FakeOpenAI(models=("small",)) as server, keys(ENTER + ENTER) as menus:
+        assert wizard(places, menus)._choose(provider(server)) == Choice("acme/small")
+
+
+def test_a_key_of_the_environment_is_used_without_a_question(places: Places) -> None:
+    with FakeOpenAI(models=("small",)) as server, keys(ENTER) as menus:
+        settings = Settings.resolve({}, {}, {}, {})
+        asking = Wizard(places, {"ACME_API_KEY": "sk-env"}, settings, menus, None, NOWHERE)
+        assert asking._choose(provider(server)) == Choice("acme/small")
+
+
+def test_a_name_can_be_typed_that_no_list_holds(places: Places) -> None:
+    with FakeOpenAI(models=("small",)) as server, keys(UP + ENTER + ENTER + "other" + ENTER) as menus:
+        asking = Wizard(places, {"ACME_API_KEY": "sk-env"}, Settings.resolve({}, {}, {}, {}), menus, None, NOWHERE)
+        assert asking._choose(provider(server)).model == "acme/other"
+
+
+def test_a_long_list_can_be_narrowed_by_typing(places: Places) -> None:
+    names = (*(f"model-{number}" for number in range(40)), "needle")
+    with FakeOpenAI(models=names) as server, keys("needl" + ENTER) as menus:
+        asking = Wizard(places, {"ACME_API_KEY": "sk-env"}, Settings.resolve({}, {}, {}, {}), menus, None, NOWHERE)
+        assert asking._choose(provider(server)).model == "acme/needle"
