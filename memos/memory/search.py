@@ -132,7 +132,7 @@ class Search:
         rare = self._rare(terms)
         sql = (
             f"SELECT r.seq, -bm25({self._table}_fts) AS score FROM {self._table}_fts"  # noqa: S608
-            f" JOIN {self._table} r ON r.seq = {self._table}_fts.rowid"
+            f" CROSS JOIN {self._table} r ON r.seq = {self._table}_fts.rowid"  # CROSS: from the words to the rows
             f" WHERE {self._table}_fts MATCH ? AND {self._shown('r')} AND r.agent_id = ? AND r.seq < ?"
         )
         if not rare:
@@ -205,7 +205,7 @@ class Search:
         if self._tier == "recall":
             columns = f"r.speaker, ({self._beside('max', '<')}) AS before, ({self._beside('min', '>')}) AS after"
         found = self._database.query(
-            f"SELECT r.seq, {columns} FROM json_each(:seqs) given JOIN {self._table} r ON r.seq = given.value"  # noqa: S608
+            f"SELECT r.seq, {columns} FROM json_each(:seqs) given CROSS JOIN {self._table} r ON r.seq = given.value"  # noqa: S608
             f" WHERE r.agent_id = :agent_id AND r.seq < :end AND {self._shown('r')}",
             {"seqs": json.dumps(list(seqs)), "agent_id": agent_id, "end": end},
         )
