@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish
 from memos.config import Places, Settings, find_key
-from memos.errors import MemosError
+from memos.errors import MemosError, NotConfigured
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import FunctionTable
 from memos.kernel.control import Limits
@@ -32,12 +32,18 @@ from memos.storage.agents import Agent
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
+    from memos.llm.litellm_processor import LitellmProcessor
     from memos.llm.processor import Processor
 
 
 def is_embedded(model: str) -> bool:
     """Whether a model string names a model that runs inside memos."""
     return model.startswith(("builtin/", "gguf:"))
+
+
+def is_remote(model: str) -> bool:
+    """Whether a model string names a model that litellm reaches."""
+    return not is_embedded(model) and not model.startswith("scripted:")
 
 
 def processor_for(settings: Settings, places: Places, environ: Mapping[str, str]) -> Processor:
@@ -47,13 +53,35 @@ def processor_for(settings: Settings, places: Places, environ: Mapping[str, str]
         from memos.llm.scripted import ScriptedProcessor
 
         return ScriptedProcessor.from_model(model, config.window_tokens or None)
-    if is_embedded(model):
-        return _embedded(settings, places)
-    from memos.llm.catalogue import key_variables, provider_of
+    return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ)
+
+
+async def check_model(settings: Settings, places: Places, environ: Mapping[str, str]) -> None:
+    """Find out, without contact to anyone, whether a model can be meant at all; seconds for providers nobody listed.
+
+    Raises: BadInput, NotConfigured.
+    """
+    from memos.llm.catalogue import KEYLESS_PREFIXES, provider, provider_of
+
+    processor = processor_for(settings, places, environ)
+    prefix = provider_of(settings.config.model)
+    if is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
+        await _remote(settings, places, environ).check()
+    await processor.aclose()
+
+
+def _remote(settings: Settings, places: Places, environ: Mapping[str, str]) -> LitellmProcessor:
+    from memos.llm.catalogue import key_variables, needs_key, provider, provider_of
     from memos.llm.litellm_processor import LitellmProcessor
 
-    provider = provider_of(model)
-    key = find_key(settings, places, environ, provider=provider, variables=key_variables(provider))
+    config, model = settings.config, settings.config.model
+    prefix = provider_of(model)
+    variables = key_variables(prefix)
+    key = find_key(settings, places, environ, provider=prefix, variables=variables)
+    if key is None and provider(prefix) and needs_key(model, config.api_base):
+        raise NotConfigured(
+            f"{model} needs a key, and {variables[0]} is not set.", f"export {variables[0]}=…, or memos configure"
+        )
     return LitellmProcessor(
         model,
         api_base=config.api_base or None,
@@ -82,8 +110,12 @@ def _embedded(settings: Settings, places: Places) -> Processor:
 
 
 @asynccontextmanager
-async def open_session(machinery: Machinery, agent: Agent, settings: Settings, wish: Wish) -> AsyncIterator[Session]:
+async def open_session(
+    machinery: Machinery, agent: Agent, settings: Settings, wish: Wish, *, stays: bool
+) -> AsyncIterator[Session]:
     """Wire one conversation with `agent`, its kernel running unless it is read-only; close all of it at the end.
+
+    Where it `stays` open, the model is made ready ahead of the first message, and the index catches up when idle.
 
     Raises: AgentInUse, BadInput, NotConfigured.
     """
@@ -92,7 +124,7 @@ async def open_session(machinery: Machinery, agent: Agent, settings: Settings, w
         lock.acquire(take_over=wish.take_over)
     try:
         wiring = _Wiring(machinery, machinery.agents.reload(agent), settings)
-        async with wiring.running(read_only=wish.read_only) as session:
+        async with wiring.running(read_only=wish.read_only, stays=stays) as session:
             yield session
     finally:
         lock.release()
@@ -133,9 +165,11 @@ class _Wiring:
         )
 
     @asynccontextmanager
-    async def running(self, *, read_only: bool) -> AsyncIterator[Session]:
+    async def running(self, *, read_only: bool, stays: bool) -> AsyncIterator[Session]:
         """Yield the session, its tasks running; end them afterwards, the kernel first."""
-        tasks = [] if read_only else [asyncio.create_task(self._kernel.run()), asyncio.create_task(self._keep_house())]
+        tasks = [] if read_only else [asyncio.create_task(self._kernel.run())]
+        if stays and not read_only:
+            tasks.append(asyncio.create_task(self._keep_house()))
         try:
             yield self._session(read_only=read_only)
         finally:

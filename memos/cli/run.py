@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent
-from memos.cli.boot import open_session
+from memos.cli.boot import check_model, open_session
 from memos.config import Places, Settings, read_config
 from memos.storage.agents import Agent
 from memos.storage.database import Database
@@ -45,7 +45,10 @@ def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple
     settings = machinery.settings(wish.flags, agent)
     if not settings.config.model:
         settings = _choose_model(machinery, wish, agent, ask=ask)
-    return agent or create_agent(machinery, wish, settings), settings
+    if agent is None:
+        asyncio.run(check_model(settings, machinery.places, machinery.environ))
+        agent = create_agent(machinery, wish, settings)
+    return agent, settings
 
 
 def _choose_model(machinery: Machinery, wish: Wish, agent: Agent | None, *, ask: bool) -> Settings:
@@ -60,7 +63,7 @@ def _choose_model(machinery: Machinery, wish: Wish, agent: Agent | None, *, ask:
 
 
 async def _talk(machinery: Machinery, agent: Agent, settings: Settings, wish: Wish, prompt: str | None) -> int:
-    async with open_session(machinery, agent, settings, wish) as session:
+    async with open_session(machinery, agent, settings, wish, stays=prompt is None) as session:
         if prompt is not None:
             from memos.terminal.one_shot import run_once
 

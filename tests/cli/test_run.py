@@ -92,6 +92,7 @@ def test_what_cannot_be_used_is_one_sentence_and_leaves_no_agent(
     done = memos(home, "run", "-p", "x", *flags)
     assert (done.returncode, done.stdout) == (code, "")
     assert hint in done.stderr and "Next:" in done.stderr and "Traceback" not in done.stderr
+    assert json.loads(memos(home, "list", "--json").stdout) == []
 
 
 def test_a_refused_connection_is_five_and_the_message_is_kept(home: Path) -> None:
@@ -130,7 +131,7 @@ def test_sigterm_is_143_and_everything_said_is_kept(home: Path) -> None:
         )
         server.wait_for_requests(1, timeout_s=60)
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=20)
     assert process.returncode == 143 and b"Traceback" not in errors
     assert "Kept words." in memos(home, "show", "sam").stdout
 
