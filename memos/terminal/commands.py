@@ -89,6 +89,11 @@ def is_command(line: str) -> bool:
     return len(line) > 1 and line[0] == "/" and line[1] not in "/ \n\t"
 
 
+def may_be_command(line: str) -> bool:
+    """Return whether a line, as far as it is typed, is a command or may become one."""
+    return line == "/" or is_command(line)
+
+
 def as_message(line: str) -> str:
     """Return a typed line as the message it stands for: `//x` says `/x`."""
     return line[1:] if line.startswith("//") else line

@@ -32,7 +32,7 @@ def clipped(text: str, limit_chars: int, more: str) -> str:
 def call_line(call: FunctionCall, result: FunctionResult, elapsed_s: float, marks: Marks) -> Text:
     """Return a call and what it came to, in one line."""
     outcome = clipped(result.text, RESULT_LIMIT_CHARS, marks.more).removesuffix(".") or "OK"
-    line = Text(f"{marks.call}{call_text(call, marks.more)} ", style="cyan")
+    line = Text().append(f"{marks.call}{call_text(call, marks.more)} ", style="cyan")
     line.append(f"{marks.arrow} ", style="dim")
     line.append(outcome if result.ok else f"failed: {outcome}", style="" if result.ok else "red")
     return line.append(f", {_duration(elapsed_s)}", style="dim")

@@ -31,7 +31,7 @@ from rich.cells import cell_len, set_cell_size
 
 from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, TurnDone
 from memos.safe_text import storable
-from memos.terminal.commands import CommandContext, as_message, completions, is_command, run_command
+from memos.terminal.commands import CommandContext, as_message, completions, is_command, may_be_command, run_command
 from memos.terminal.consoles import colours_wanted, make_console, marks_for
 from memos.terminal.painter import Painter
 from memos.terminal.screen_output import make_screen_output, one_write, rows_pushed_down
@@ -122,7 +122,7 @@ class LiveScreen:
             prompt_continuation=" " * len(self._marks.user),
             history=_private_history(self._session),
             completer=_CommandCompleter(self._session),
-            complete_while_typing=Condition(lambda: is_command(self._buffer.text)),
+            complete_while_typing=Condition(lambda: may_be_command(self._buffer.text)),
             reserve_space_for_menu=_MENU_ROWS,
             key_bindings=self._keys(),
             style=_STYLE,
@@ -392,7 +392,7 @@ class _CommandCompleter(Completer):
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """Yield what may stand at the cursor."""
         line = document.text_before_cursor
-        if line != "/" and not is_command(line):
+        if not may_be_command(line):
             return
         word = line if " " not in line else line.partition(" ")[2].lstrip()
         for text, meta in completions(line, self._session):

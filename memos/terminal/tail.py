@@ -79,7 +79,7 @@ class Tail:
         left, pending = self._left["speech"], self.pending("speech")
         arrived = left + pending
         if arrived.startswith(whole):
-            self._left["speech"] = left[len(whole) :]
+            self._left["speech"] = left[len(whole) :].lstrip()
             beyond = pending[max(0, len(whole) - len(left)) :]
             self._replace("speech", beyond if self._left["speech"] else beyond.lstrip())
         else:

@@ -230,7 +230,9 @@ def test_a_paste_is_one_message_and_new_lines_can_be_typed(tmp_path: Path) -> No
 def test_commands_are_completed_explained_and_guessed(tmp_path: Path) -> None:
     with memos_screen(tmp_path, [GREETING, saying("A slash."), saying("A bang.")]) as screen:
         ready(screen)
-        screen.type("/me")
+        screen.type("/")
+        screen.until("List the commands")
+        screen.type("me")
         screen.until("Show what the agent always sees")
         screen.type("\t\r")
         screen.until("Recall storage:")

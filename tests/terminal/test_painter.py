@@ -4,6 +4,8 @@ import io
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memos.messages import (
     CallFinished,
@@ -130,6 +132,33 @@ def test_long_speech_leaves_the_tail_row_by_row_and_is_whole_in_the_end(size: in
         assert len(drawing.painter.tail_rows()) <= 3
     assert drawing.printed.split() == ["┊", "Greet", "her.", "●", "sam", *text.split()]
     assert drawing.printed == Drawing().consume(*speech_turn([text])).printed
+
+
+WORDY = st.text(alphabet="ab \n本é[]", max_size=120)
+
+
+@given(WORDY, st.integers(1, 9), st.booleans())
+def test_however_speech_is_cut_into_pieces_the_scrollback_is_the_same(text: str, size: int, by_call: bool) -> None:
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    streamed, at_once = Drawing(width=11), Drawing(width=11)
+    if by_call:
+        end: list[OutputBody] = [ReplyStored(Reply(calls=(SEND,))), Said(text), TurnDone(1)]
+        streamed.consume(StepStarted(1, 30), *map(SpeechDelta, pieces), *end)
+    else:
+        end = [ReplyStored(Reply(text=text)), TurnDone(1)]
+        streamed.consume(StepStarted(1, 30), *map(MonologueDelta, pieces), *end)
+    at_once.consume(StepStarted(1, 30), *end)
+    assert streamed.printed == at_once.printed
+    assert not streamed.tail
+
+
+@given(WORDY, WORDY, st.integers(1, 9))
+def test_two_messages_streamed_as_one_are_told_apart(first: str, second: str, size: int) -> None:
+    text = first + second
+    end: list[OutputBody] = [ReplyStored(Reply(calls=(SEND, SEND))), Said(first), Said(second), TurnDone(1)]
+    streamed = Drawing(width=None).consume(*(SpeechDelta(text[i : i + size]) for i in range(0, len(text), size)), *end)
+    words = streamed.printed.replace("● sam", "").split()
+    assert "".join(words) == "".join(text.split())
 
 
 def test_without_a_live_tail_lines_are_printed_as_they_come() -> None:
