@@ -15,8 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from memos.errors import BadInput
-
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -27,6 +25,8 @@ class Provider:
     key_variables: tuple[str, ...]
     models_url: str = ""
     key_style: Literal["bearer", "x-api-key"] = "bearer"
+    signs: tuple[str, ...] = ()
+    """Variables that show the user has access in another way than by a key."""
 
 
 PROVIDERS: tuple[Provider, ...] = (
@@ -55,7 +55,7 @@ PROVIDERS: tuple[Provider, ...] = (
         "https://api.fireworks.ai/inference/v1/models",
     ),
     Provider("cerebras", "Cerebras", ("CEREBRAS_API_KEY",), "https://api.cerebras.ai/v1/models"),
-    Provider("bedrock", "Amazon Bedrock", ("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")),
+    Provider("bedrock", "Amazon Bedrock", ("AWS_BEARER_TOKEN_BEDROCK",), signs=("AWS_ACCESS_KEY_ID", "AWS_PROFILE")),
 )
 
 
@@ -151,11 +151,3 @@ def _table() -> Mapping[str, Mapping[str, Any]]:
     except (OSError, ValueError):
         return MappingProxyType({})  # a later litellm may have moved it: then nothing is known of single models
     return {name: row for name, row in table.items() if isinstance(row, dict)}
-
-
-def usable_model(model: str) -> str:
-    """Return `model` if it can be a model string at all. Raises: BadInput."""
-    text = model.strip()
-    if not text or not text.isprintable() or len(text) > 300:
-        raise BadInput(f"{model!r:.80} cannot be a model.", "for example: builtin/tiny, or provider/name")
-    return text
