@@ -63,8 +63,9 @@ class Tail:
             return []
         first = self._segments[0]
         rows = wrap(first.text, width_cells)
-        if rows and not rows[-1].endswith("\n"):
-            rows.pop()
+        unfinished = rows.pop() if rows and not rows[-1].endswith("\n") else ""
+        while rows and not (rows[-1].strip() or unfinished.strip()):
+            rows.pop()  # empty rows count only once something follows them
         gone = "".join(rows)
         first.text = first.text[len(gone) :]
         self._left["speech"] += gone
