@@ -1,0 +1,152 @@
+"""The embedded processor: a real model behind the seam every processor has."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from memos.errors import BadInput, ProcessorUnreachable
+from memos.llm.embedded import EmbeddedProcessor
+from memos.llm.weights import builtin_weights
+from memos.messages import (
+    Block,
+    Counters,
+    EventKind,
+    FunctionSchema,
+    Message,
+    MonologueDelta,
+    Progress,
+    Prompt,
+    Reply,
+    ReplyPart,
+    SpeechDelta,
+)
+
+Weights = Callable[[Callable[[Progress], None]], Path]
+SPEAK = FunctionSchema("send_message", "", {"type": "object", "properties": {"message": {"type": "string"}}})
+
+
+def prompt(text: str, human: str = "") -> Prompt:
+    queue = (Message("user", text, "agent", "turn", kind=EventKind.USER_MESSAGE),)
+    return Prompt("", (SPEAK,), (Block("human", human, 2000),), queue, Counters(datetime(2026, 11, 23, tzinfo=UTC)))
+
+
+async def parts_of(processor: EmbeddedProcessor, asked: Prompt) -> list[ReplyPart]:
+    try:
+        return [part async for part in processor.infer(asked)]
+    finally:
+        await processor.aclose()
+
+
+@pytest.fixture(scope="module")
+def weights(builtin_cache: Path) -> Weights:
+    return lambda report: builtin_weights(builtin_cache, report)
+
+
+@pytest.mark.builtin_model
+def test_a_reply_comes_after_progress_and_its_words_and_only_once(weights: Weights) -> None:
+    processor = EmbeddedProcessor("builtin/tiny", weights, threads=1)
+    parts = asyncio.run(parts_of(processor, prompt("Where do I live?", '2026-11-20: "I live in Lima."')))
+    assert parts[0] == Progress("loading the model")
+    (thought,) = [part for part in parts if isinstance(part, MonologueDelta)]
+    (speech,) = [part for part in parts if isinstance(part, SpeechDelta)]
+    reply = parts[-1]
+    assert isinstance(reply, Reply)
+    assert [part for part in parts if isinstance(part, Reply)] == [reply]
+    assert reply.monologue == thought.text
+    assert json.loads(reply.calls[0].arguments)["message"] == speech.text
+    assert "I live in Lima." in speech.text
+
+
+@pytest.mark.builtin_model
+def test_a_file_the_user_names_is_loaded_without_asking_for_weights(builtin_cache: Path, weights: Weights) -> None:
+    path = weights(lambda _: None)
+
+    def never(_: object) -> Path:
+        raise AssertionError("weights were asked for")
+
+    processor = EmbeddedProcessor(f"gguf:{path}", never, threads=1)
+    parts = asyncio.run(parts_of(processor, prompt("Good morning!")))
+    assert isinstance(parts[-1], Reply)
+
+
+@pytest.mark.builtin_model
+def test_the_event_loop_goes_on_while_the_model_works(weights: Weights) -> None:
+    async def ticks() -> float:
+        processor = EmbeddedProcessor("builtin/tiny", weights, threads=1)
+        work = asyncio.create_task(parts_of(processor, prompt("Good morning!")))
+        longest_s, before = 0.0, time.monotonic()
+        while not work.done():
+            await asyncio.sleep(0.01)
+            longest_s, before = max(longest_s, time.monotonic() - before), time.monotonic()
+        await work
+        return longest_s
+
+    assert asyncio.run(ticks()) < 1.0
+
+
+@pytest.mark.builtin_model
+def test_closing_while_it_warms_up_does_not_wait_for_the_end(weights: Weights) -> None:
+    async def close_early() -> None:
+        processor = EmbeddedProcessor("builtin/tiny", weights, threads=1)
+        warming = asyncio.create_task(processor.warm_up())
+        await asyncio.sleep(0.05)
+        await processor.aclose()
+        with pytest.raises(ProcessorUnreachable, match="closed"):
+            await warming
+
+    asyncio.run(close_early())
+
+
+@pytest.mark.builtin_model
+def test_an_abandoned_reply_leaves_the_processor_usable(weights: Weights) -> None:
+    async def abandon() -> list[ReplyPart]:
+        processor = EmbeddedProcessor("builtin/tiny", weights, threads=1)
+        first = processor.infer(prompt("Good morning!"))
+        assert isinstance(await anext(first), Progress)
+        await first.aclose()
+        return await parts_of(processor, prompt("Good evening!"))
+
+    assert isinstance(asyncio.run(abandon())[-1], Reply)
+
+
+def test_weights_that_cannot_be_had_fail_the_inference_not_the_process() -> None:
+    def offline(_: object) -> Path:
+        raise ProcessorUnreachable("The built-in model could not be fetched: no network.", "check the network")
+
+    processor = EmbeddedProcessor("builtin/tiny", offline)
+    with pytest.raises(ProcessorUnreachable, match="no network"):
+        asyncio.run(parts_of(processor, prompt("Hello")))
+
+
+@pytest.mark.parametrize("model", ["builtin/huge", "gguf:", "gguf:/nowhere/model.gguf", "openai/gpt"])
+def test_a_model_that_cannot_be_loaded_is_refused_with_a_next_step(model: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        EmbeddedProcessor(model, lambda _: Path())
+    assert caught.value.next_step
+
+
+def test_tokens_are_estimated_for_any_script() -> None:
+    processor = EmbeddedProcessor("builtin/tiny", lambda _: Path())
+    assert processor.count_tokens("") == 0
+    assert 2 <= processor.count_tokens("Hello, world") <= 5
+    assert processor.count_tokens("我喜欢茶") >= 4
+    assert processor.count_tokens("\ud800") >= 1
+
+
+def test_naming_the_processor_imports_no_engine() -> None:
+    code = (
+        "import sys; from memos.llm.embedded import EmbeddedProcessor; from pathlib import Path;"
+        "EmbeddedProcessor('builtin/tiny', lambda r: Path());"
+        "print([m for m in ('xllamacpp', 'litellm', 'httpx', 'numpy', 'onnxruntime') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert found.stdout.strip() == "[]"
