@@ -113,3 +113,14 @@ def test_any_split_gives_the_same_calls(messages: list[str], sizes: list[int], s
     calls = growing.finished(Finish.STOP).calls
     assert [json.loads(call.arguments)["message"] for call in calls] == messages
     assert said == "".join(messages).replace("\x00", "�")
+
+
+def test_a_second_call_under_the_same_index_and_id_begins_after_the_first_is_whole() -> None:
+    growing = GrowingReply()
+    for message in ("One.", "Two."):
+        raw = json.dumps({"message": message})
+        growing.add_call(0, "call_0", "send_message", raw[:7])
+        growing.add_call(0, "call_0", "send_message", raw[7:])
+    calls = growing.finished(Finish.STOP).calls
+    assert [json.loads(call.arguments)["message"] for call in calls] == ["One.", "Two."]
+    assert len({call.id for call in calls}) == 2
