@@ -36,7 +36,7 @@ DENSE_FLOOR = 0.2
 """Cosine below which a row that shares no word with the query is no hit."""
 SMOOTHED_HITS = 200
 """So many of the best hits are looked at together with their neighbours; the order of the rest is by their score."""
-COMMON_ROWS = 20_000
+COMMON_ROWS = 5_000
 """A term in more rows than this produces no hits while the query has a rarer one."""
 CAPPED_HITS = 5_000
 """A query of common terms alone is answered from so many of its newest rows."""

