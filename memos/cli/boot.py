@@ -192,7 +192,7 @@ class _Wiring:
             memory=StoredMemory(self._memory, self._recall),
             model=config.model,
             switch_model=self._switch_model,
-            header=header(self._agent, config.model, self._machinery.places),
+            header=[*header(self._agent, config.model, self._machinery.places), *filter(None, [self._index.problem])],
             history_file=self._machinery.places.history_file,
             read_only=read_only,
             login=self._login() if config.terminal.greet and not read_only else None,

@@ -13,7 +13,7 @@ from memos.functions.syscalls import Syscalls
 from memos.functions.table import function
 from memos.memory.pages import PAGE_SIZE, Line, page_text
 from memos.memory.search import Search, index_text
-from memos.messages import Provenance, new_id, utc_now
+from memos.messages import Notice, Provenance, new_id, utc_now
 from memos.storage.database import Database
 
 
@@ -64,6 +64,8 @@ class ArchivalStorage:
         if page < 0:
             raise FunctionFailed("page is a whole number from 0.")
         found = self._search.find(self._agent_id, query, limit=PAGE_SIZE, offset=page * PAGE_SIZE)
+        if found.degraded:
+            self._syscalls.publish(Notice(found.degraded))
         return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page)
 
     def _lines(self, seqs: Sequence[int]) -> list[Line]:

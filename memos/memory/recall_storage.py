@@ -24,6 +24,7 @@ from memos.messages import (
     FunctionCall,
     Message,
     MessageState,
+    Notice,
     Origin,
     Provenance,
     Reply,
@@ -153,6 +154,8 @@ class RecallStorage:
             offset=_checked_page(page) * PAGE_SIZE,
             exclude_from_seq=self._syscalls.turn_start,
         )
+        if found.degraded:
+            self._syscalls.publish(Notice(found.degraded))
         return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page)
 
     @function()
