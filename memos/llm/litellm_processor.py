@@ -239,7 +239,9 @@ class LitellmProcessor:
         if isinstance(error, TimeoutError):
             what = f"{self._who} sent nothing for {waited_s:g} s."
             # Not tried again by itself: a slow server would do the same work twice.
-            return Failure(ProcessorUnreachable(what, "send it again, or try a faster model."))
+            return Failure(
+                ProcessorUnreachable(what, "send it again, or allow more time under [timeouts] in config.toml.")
+            )
         if isinstance(error, MemosError):
             return Failure(error, passing=isinstance(error, StreamCut))
         return failure_of(error, self._who, self._model, [self._api_key] if self._api_key else [])
