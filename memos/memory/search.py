@@ -120,8 +120,11 @@ class Search:
         scores = {seq: meaning.fused(seq, score) for seq, score in lexical.items()}
         for seq in meaning.near:
             scores.setdefault(seq, meaning.fused(seq, 0.0))
-        ranked = self._ranked(agent_id, query, scores, meaning, end)
-        return SearchResult(len(ranked), tuple(ranked[offset : offset + limit]), degraded)
+        best, others = self._ranked(agent_id, query, scores, meaning, end)
+        if offset + limit > len(best):
+            best += _sorted([Hit(seq, scores[seq]) for seq in others])
+            others = set()
+        return SearchResult(len(best) + len(others), tuple(best[offset : offset + limit]), degraded)
 
     # --- words ---------------------------------------------------------------------------------------------
 
@@ -179,8 +182,10 @@ class Search:
 
     # --- ranking -------------------------------------------------------------------------------------------
 
-    def _ranked(self, agent_id: str, query: str, scores: dict[int, float], meaning: _Meaning, end: int) -> list[Hit]:
-        """Return all hits in their final order: the best with what their neighbours add, then the others."""
+    def _ranked(
+        self, agent_id: str, query: str, scores: dict[int, float], meaning: _Meaning, end: int
+    ) -> tuple[list[Hit], set[int]]:
+        """Return the best hits with what their neighbours add, in order, and the others, which all come after."""
         best = heapq.nlargest(SMOOTHED_HITS, scores, key=lambda seq: (scores[seq], seq))
         rows = self._rows(agent_id, best, end)
         beside = {seq for row in rows.values() for seq in (row.before, row.after) if seq is not None}
@@ -194,10 +199,8 @@ class Search:
             bonus = SPEAKER_BONUS if speaker and row.speaker == speaker else 0.0
             return score(row.seq) + NEIGHBOUR_WEIGHT * max(score(row.before), score(row.after)) + bonus
 
-        first = [Hit(row.seq, final(row)) for row in rows.values()]
-        looked_at = rows.keys() | set(best)
-        rest = [Hit(seq, score(seq)) for seq in scores.keys() - looked_at]
-        return _sorted(first) + _sorted(rest)
+        others = scores.keys() - rows.keys() - set(best)
+        return _sorted([Hit(row.seq, final(row)) for row in rows.values()]), others
 
     def _rows(self, agent_id: str, seqs: Iterable[int], end: int) -> dict[int, _Row]:
         """Return those of `seqs` that are this agent's, may be shown, and come before `end`."""
