@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,6 +16,8 @@ from memos.safe_text import safe_line
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from memos.config import Places
 
 EXIT_OK, EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
 
@@ -114,7 +116,9 @@ def debugging() -> bool:
 
 
 def _print_traceback(error: BaseException) -> None:
-    sys.stderr.write(_without_keys(_traceback(error), os.environ))
+    from memos.config import Places
+
+    sys.stderr.write(_without_secrets(_traceback(error), Places.find(os.environ)))
 
 
 def _log_bug(error: Exception) -> Path | None:
@@ -123,12 +127,13 @@ def _log_bug(error: Exception) -> Path | None:
 
     from memos.config import Places
 
-    folder = Places.find(os.environ).logs
+    places = Places.find(os.environ)
+    folder = places.logs
     path = folder / f"bug-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = f"memos {memos.__version__}, Python {sys.version.split()[0]}, {sys.platform}\n{_traceback(error)}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(_without_keys(text, os.environ), encoding="utf-8", errors="replace")
+        path.write_text(_without_secrets(text, places), encoding="utf-8", errors="replace")
     except OSError:
         return None
     return path
@@ -141,11 +146,17 @@ def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, trace))
 
 
-def _without_keys(text: str, environ: Mapping[str, str]) -> str:
-    """Return `text` without the secrets of the environment: an exception may quote the request that failed."""
-    for name, value in environ.items():
-        if len(value) >= 8 and any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD")):
-            text = text.replace(value, f"<{name}>")
+def _without_secrets(text: str, places: Places) -> str:
+    """Return `text` without stored keys and secrets of the environment: an exception may quote what failed."""
+    from memos.config import stored_secrets
+
+    secrets = {value: "<key>" for value in stored_secrets(places)}
+    for name, value in os.environ.items():
+        if any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD")):
+            secrets[value] = f"<{name}>"
+    for value, replacement in secrets.items():
+        if len(value) >= 8:  # a shorter one would tear ordinary words apart
+            text = text.replace(value, replacement)
     return text
 
 

@@ -10,7 +10,7 @@ keys         API keys: environment, key store or a 0600 file; never config.toml
 
 from memos.config.config import Config, Embedded, Limits, Memory, Terminal, Timeouts
 from memos.config.config_file import ConfigFile, example, read_config, write_config
-from memos.config.keys import Key, find_key, key_name, store_key, stored_key
+from memos.config.keys import Key, find_key, key_name, store_key, stored_key, stored_secrets
 from memos.config.places import Places, shipped_folder
 from memos.config.portraits import Portrait, list_humans, list_personas, load_human, load_persona
 from memos.config.settings import Settings, parse_assignments
@@ -39,5 +39,6 @@ __all__ = [
     "shipped_folder",
     "store_key",
     "stored_key",
+    "stored_secrets",
     "write_config",
 ]

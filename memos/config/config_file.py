@@ -65,12 +65,13 @@ def write_config(path: Path, changes: Mapping[str, Value]) -> None:
     before = read_config(path).given
     document = tomlkit.parse(_text_of(path) or _HEADING)
     for name, value in changes.items():
-        _change(document, name, value)
+        if not _change(document, name, value):
+            raise _not_changeable(path)
     text = tomlkit.dumps(document)
     expected = {k: v for k, v in {**before, **changes}.items() if v is not None}
     written = {name: value for name, value in _flat(tomllib.loads(text)) if name in SETTINGS}
     if written != expected:
-        raise BadInput(f"{path} is laid out in a way that cannot be changed safely.", "edit it by hand")
+        raise _not_changeable(path)
     write_atomically(path, text)
 
 
@@ -140,19 +141,27 @@ def _unknown(path: Path, name: str) -> str:
     return f'{path}: there is no setting "{name}"{meant}. It is ignored.'
 
 
-def _change(document: Any, name: str, value: Value) -> None:
+def _not_changeable(path: Path) -> BadInput:
+    return BadInput(f"{path} is laid out in a way that cannot be changed safely.", "edit it by hand")
+
+
+def _change(document: Any, name: str, value: Value) -> bool:
+    """Set or take out one setting; False where the file has something else than a table in its section's place."""
     import tomlkit
 
     section, dot, key = name.rpartition(".")
     if dot and section not in document:
         if value is None:
-            return
+            return True
         document[section] = tomlkit.table()
     table = document[section] if dot else document
+    if not isinstance(table, dict):
+        return False
     if value is not None:
         table[key] = value
     elif key in table:
         del table[key]
+    return True
 
 
 # --- The example, made from the docstrings --------------------------------------------------------------------

@@ -99,6 +99,14 @@ def store_key(places: Places, name: str, value: str) -> str:
     return str(places.keys_file)
 
 
+def stored_secrets(places: Places) -> list[str]:
+    """Return what keys.toml holds, for taking it out of a text; [] when it cannot be read."""
+    try:
+        return list(_read(places.keys_file).values())
+    except BadInput:
+        return []
+
+
 def _read(path: Path) -> dict[str, str]:
     try:
         if path.stat().st_mode & 0o077:

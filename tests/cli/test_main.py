@@ -15,10 +15,12 @@ import pytest
 from support.command_line import ROOT, clean_environ, memos
 
 import memos as package
-from memos.config import Places
+from memos.config import Places, store_key
 from memos.messages import Block
 from memos.storage.agents import Agents
 from memos.storage.database import Database
+
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # never the key store of whoever runs this
 
 
 @pytest.fixture
@@ -141,6 +143,7 @@ def broken_agent(home: Path) -> None:
 
 def test_a_bug_is_one_sentence_and_its_traceback_is_in_a_log(home: Path) -> None:
     broken_agent(home)
+    store_key(Places.find({"MEMOS_HOME": str(home)}), "acme", "raw_decode")
     done = memos(home, "show", "ana", environ={"MY_API_KEY": "show", "OTHER_TOKEN": "JSONDecodeError"})
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "A bug in memos" in done.stderr
@@ -149,6 +152,7 @@ def test_a_bug_is_one_sentence_and_its_traceback_is_in_a_log(home: Path) -> None
     text = log.read_text()
     assert "Traceback" in text and package.__version__ in text
     assert "JSONDecodeError" not in text and "<OTHER_TOKEN>" in text  # whatever a secret is, it is not logged
+    assert "raw_decode" not in text and "<key>" in text
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 

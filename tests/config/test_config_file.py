@@ -113,6 +113,20 @@ def test_dotted_keys_in_the_users_file_are_understood(places: Places) -> None:
     assert given_values["model"] == "a/b" and given_values["memory.embedding"] == "none"
 
 
+@pytest.mark.parametrize("text", ["limits = 3\n", "[[limits]]\nsteps = 3\n"])
+def test_a_file_whose_sections_are_no_sections_is_left_alone(places: Places, text: str) -> None:
+    path = written(places, text)
+    with pytest.raises(BadInput, match="by hand"):
+        write_config(path, {"limits.steps": 5})
+    assert path.read_text() == text
+
+
+def test_a_table_on_one_line_is_understood(places: Places) -> None:
+    path = written(places, "limits = { steps = 3 }  # short\n")
+    write_config(path, {"limits.steps": 5, "model": "a/b"})
+    assert read_config(path).given == {"limits.steps": 5, "model": "a/b"}
+
+
 def test_a_value_that_does_not_fit_is_not_written(places: Places) -> None:
     with pytest.raises(BadInput):
         write_config(places.config_file, {"limits.steps": "x"})
