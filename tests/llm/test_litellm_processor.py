@@ -58,6 +58,7 @@ TWO = (Call("core_memory_append", {"name": "human", "content": "Bees."}), Call("
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FakeOpenAI]:
+    asyncio.run(LitellmProcessor("openai/x").warm_up())  # seconds, once, so that no test's time holds them
     with FakeOpenAI() as fake:
         yield fake
 
