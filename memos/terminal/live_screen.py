@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
@@ -72,7 +73,7 @@ class LiveScreen:
         self._output = make_screen_output(sys.stdout, colours)
         self._paper = io.StringIO()
         self._console = make_console(self._paper, colours=colours)
-        self._marks = marks_for(sys.stdout)
+        self._marks = replace(marks_for(sys.stdout), speech_inline=False)
         self._painter = Painter(
             self._console,
             session.agent.name,
@@ -371,6 +372,7 @@ class LiveScreen:
             self._leave(1)
 
     def _say_farewell(self) -> None:
+        self._painter.leave_tail()
         lines = [self._paper.getvalue().rstrip("\n"), farewell(self._session)]
         if self._waiting:
             lines.insert(1, f"Messages not answered yet: {len(self._waiting)}; they come first next time.")

@@ -164,7 +164,7 @@ class Painter:
         self._print(Text(f"{self._marks.notice}{safe_line(text)}", style=style))
 
     def _step_started(self, step: StepStarted) -> None:
-        self._leave_tail()
+        self.leave_tail()
         self._step = step
         self._phase = ""
         self.enter("thinking")
@@ -209,7 +209,7 @@ class Painter:
         self.enter("waiting to ask again")
 
     def _stopped(self, body: Stopped) -> None:
-        self._leave_tail()
+        self.leave_tail()
         self._print(Text(f"{self._marks.stopped}{safe_line(body.reason)}", style=_STOP_STYLES[body.code]))
 
     def _evicted(self, body: Evicted) -> None:
@@ -221,11 +221,11 @@ class Painter:
         )
 
     def _turn_done(self) -> None:
-        self._leave_tail()
+        self.leave_tail()
         self._phase = ""
 
-    def _leave_tail(self) -> None:
-        """Print what nobody settled, as it stands."""
+    def leave_tail(self) -> None:
+        """Print what nobody settled, as it stands: the turn is over, or nobody will look on."""
         for kind, text in self._tail.take_all():
             if kind == "thought":
                 self._thought(text)

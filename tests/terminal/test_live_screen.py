@@ -126,6 +126,17 @@ def test_ctrl_d_leaves_only_on_an_empty_line(tmp_path: Path) -> None:
         assert screen.exit_code() == 0
 
 
+def test_leaving_in_mid_reply_keeps_what_was_shown_on_the_screen(tmp_path: Path) -> None:
+    with memos_screen(tmp_path, [GREETING, {"text": " ".join(SENTENCES), "delay_s": 0.05}]) as screen:
+        ready(screen)
+        screen.type("A story, please.\r")
+        screen.until("Sentence 2 of")
+        screen.type(CTRL_D)
+        assert screen.exit_code() == 0
+        assert squeezed(SENTENCES[0]) in squeezed(screen.text.replace("┊", ""))
+        assert "Saved. Resume: memos run sam" in screen.text
+
+
 def test_what_was_typed_before_the_prompt_stood_is_not_lost(tmp_path: Path) -> None:
     with memos_screen(tmp_path, [GREETING, saying("I heard you.")], typed_ahead="early bird\rand then") as screen:
         screen.until("I heard you.")
@@ -298,6 +309,32 @@ def test_a_dumb_terminal_gets_words_and_no_escapes(tmp_path: Path) -> None:
         screen.type("/exit\r")
         assert screen.exit_code() == 0
         assert b"\x1b" not in screen.raw
+
+
+def test_ctrl_c_on_a_dumb_terminal_stops_a_reply_and_then_leaves(tmp_path: Path) -> None:
+    with memos_screen(tmp_path, [GREETING, slow(STORY)], TERM="dumb") as screen:
+        screen.until("Good evening. I am Sam.")
+        screen.until(lambda: screen.prompt_line == ">")
+        screen.type("A story, please.\r")
+        screen.until("Sentence 2 of")
+        screen.type(CTRL_C)
+        screen.until("[stopped] ")
+        screen.until(lambda: screen.prompt_line == ">")
+        assert "Sentence 12" not in screen.text
+        screen.type(CTRL_C)
+        assert screen.exit_code() == 130
+
+
+def test_a_terminal_without_utf_8_gets_words_instead_of_signs(tmp_path: Path) -> None:
+    with memos_screen(tmp_path, [GREETING, slow("Plain words.")], PYTHONIOENCODING="ascii") as screen:
+        screen.until("Good evening. I am Sam.")
+        screen.until(lambda: screen.prompt_line == ">")
+        screen.type("Hello\r")
+        screen.until("[thought] A story, then.")
+        screen.until("Plain words.")
+        screen.until(lambda: screen.prompt_line == ">")
+        screen.type(CTRL_D)
+        assert screen.exit_code() == 0
 
 
 def test_what_is_typed_is_kept_for_its_owner_alone_and_comes_back_with_up(tmp_path: Path) -> None:
