@@ -16,21 +16,26 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memos.llm.filed_lines import FiledLine, filed_lines, nearest_line, search_hits
-from memos.llm.labeller import FACT, KIND, NAME, OWN_NAME, QUESTION, Labeller, NextToken, Similarity
+from memos.llm.labeller import FACT, KIND, NAME, OWN_NAME, QUESTION, Labeller, NextToken, Similarity, prompt_text
 from memos.llm.small_talk import Completer, SmallTalk
 from memos.messages import Block, EventKind, FunctionCall, Message, Prompt, Reply, new_id
 
 HUMAN = "human"
-KIND_SLOT, NAME_SLOT, TALK_SLOT = 0, 1, 2
-SLOTS = 3
+KIND_SLOT, NAME_SLOT, TALK_SLOT, EXTRACT_SLOT = range(4)
+SLOTS = 4
 
 _ANSWERED_KINDS = (EventKind.USER_MESSAGE, EventKind.LOGIN, EventKind.USER_LIKED)
 _SENTENCES_LIMIT = 8
 _CLERKS_OWN_BLOCKS = ("persona",)
+_WEIGHED_LINES = 4
+"""How many lines the model weighs when it looks for a name: each costs about 0.1 s of a core."""
+_SURE = 3.0
+"""From this score on a line is believed to say the user's name; a greeting must not call anyone by another's."""
+_NAME_LIMIT_CHARS = 160
 
 NOTHING = "I have nothing about that."
 NOT_FILED = "I could not file that: my memory took it neither in the block nor in the archive."
-FIRST_GREETING = "Hello. Tell me something and I file it; ask me and I look it up."
+OFFER = "Tell me something and I file it; ask me and I look it up."
 THANKS = "Thank you, I am glad that helped."
 
 
@@ -103,6 +108,7 @@ class Decomposed:
         self, engine: DecomposedEngine, similarity: Similarity | None, go_on: Callable[[], None] = lambda: None
     ) -> None:
         """`go_on` is called between pieces of long work and may raise to end it."""
+        self._engine = engine
         self._similarity = similarity
         self._go_on = go_on
         self._kind = Labeller(engine, similarity, KIND, slot=KIND_SLOT)
@@ -124,7 +130,7 @@ class Decomposed:
             return Decision("Nothing is waiting for an answer.", "pause_heartbeats", {"minutes": 1})
         match turn.event.kind:
             case EventKind.LOGIN:
-                return _say("Someone is here: I greet.", greeting(turn.event))
+                return _say("Someone is here: I greet.", greeting(turn.event, self._users_name(prompt)))
             case EventKind.USER_LIKED:
                 return _say("The user liked that.", THANKS)
         return self._answer(prompt, turn, cancelled)
@@ -203,16 +209,32 @@ class Decomposed:
     def _nearest(self, question: str, lines: Sequence[FiledLine]) -> tuple[FiledLine | None, bool]:
         """Return the line nearest to `question`, and whether it answers it. A name is found by what introduces it."""
         if lines and self._own_name.label(question) == NAME:
-            introduced = [(self._introduction(line), line) for line in lines]
-            score, line = max(introduced, key=lambda found: found[0])
+            score, line = self._introduction(lines)
             if score > 0:
                 return line, True
         return nearest_line(question, lines, self._similarity)
 
-    def _introduction(self, line: FiledLine) -> float:
-        """Return how much speaks for `line` saying the user's own name; above 0 it does."""
-        name, other = self._own_name.scores(line.words)
-        return name - other
+    def _introduction(self, lines: Sequence[FiledLine]) -> tuple[float, FiledLine]:
+        """Return the line that most likely says the user's own name, and how much speaks for it (above 0 it does)."""
+        likeliest = sorted(lines, key=lambda line: _first_over_second(self._own_name.nearness(line.words)))
+        weighed = [
+            (_first_over_second(self._own_name.scores(line.words)), line) for line in likeliest[-_WEIGHED_LINES:]
+        ]
+        return max(weighed, key=lambda found: found[0])
+
+    def _users_name(self, prompt: Prompt) -> str:
+        """Return the user's name where a line of the human block surely says it, else ''."""
+        block = _human(prompt)
+        lines = filed_lines(block.value) if block else []
+        if not lines:
+            return ""
+        score, line = self._introduction(lines)
+        if score < _SURE:
+            return ""
+        shots = prompt_text("own_name.txt")
+        words = " ".join(line.words.split())[:_NAME_LIMIT_CHARS]
+        found = self._engine.complete(f"{shots}{words} =>", max_tokens=16, stop=("\n",), slot=EXTRACT_SLOT)
+        return stated_name(found.text, words)
 
     def _tells(self, words: str) -> bool:
         return any(self._kind.label(sentence) == FACT for sentence in sentences(words))
@@ -228,6 +250,19 @@ def as_reply(decision: Decision, prompt: Prompt) -> Reply:
         arguments["request_heartbeat"] = True
     call = FunctionCall(new_id(), decision.name, json.dumps(arguments, ensure_ascii=False))
     return Reply(monologue=decision.thought, calls=(call,))
+
+
+def stated_name(written: str, line: str) -> str:
+    """Return the name the model wrote if it stands in `line` in the same words and looks like a name, else ''."""
+    name = " ".join(written.split()).strip(".,;:!?\"'")
+    parts = name.split()
+    stands_there = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line) is not None
+    named = 0 < len(parts) <= 4 and all(part[0].isalpha() and not part[0].islower() for part in parts)
+    return name if named and stands_there else ""
+
+
+def _first_over_second(scores: Sequence[float]) -> float:
+    return scores[0] - scores[1]
 
 
 def sentences(text: str) -> list[str]:
@@ -249,12 +284,11 @@ def _ends_in_abbreviation(piece: str) -> bool:
     return " " in piece and last.endswith(".") and last[0].isupper() and len(last) <= 4
 
 
-def greeting(login: Message) -> str:
-    """Return one sentence for someone who comes in, with the day of the last visit if there was one."""
+def greeting(login: Message, name: str) -> str:
+    """Return one short greeting, by name where one is filed, and otherwise for a first visit than for a return."""
     last = str(login.payload.get("last_login") or "")
-    if not re.match(r"\d{4}-\d\d-\d\d", last):
-        return FIRST_GREETING
-    return "Welcome back. Tell me something and I file it; ask me and I look it up."
+    hello = "Welcome back" if re.match(r"\d{4}-\d\d-\d\d", last) else "Hello"
+    return f"{hello}, {name}. {OFFER}" if name else f"{hello}. {OFFER}"
 
 
 def quote(line: FiledLine) -> str:

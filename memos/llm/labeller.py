@@ -109,7 +109,12 @@ class Labeller:
         words = " ".join(sentence.split())[:_LIMIT_CHARS]
         tokens = [f" {label}" for label in self._set.labels]
         model = self._engine.next_token(f"{self._shots}{words} =>", tokens, slot=self._slot)
-        return model, [
+        return model, self.nearness(words, leave_out)
+
+    def nearness(self, sentence: str, leave_out: str | None = None) -> list[float]:
+        """Return the mean cosine of the nearest examples of each label: cheap, for a first choice among many."""
+        words = " ".join(sentence.split())[:_LIMIT_CHARS]
+        return [
             self._nearness(words, [text for text in self._examples.get(label, ()) if text != leave_out])
             for label in self._set.labels
         ]

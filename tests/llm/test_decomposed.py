@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from memos.llm.decomposed import FIRST_GREETING, NOTHING, SLOTS, Decomposed, current_turn, sentences
+from memos.llm.decomposed import NOTHING, OFFER, SLOTS, Decomposed, current_turn, sentences, stated_name
 from memos.llm.engine import Engine
 from memos.llm.filed_lines import FiledLine, filed_lines, nearest_line, search_hits
 from memos.llm.small_talk import SmallTalk
@@ -177,8 +177,33 @@ def test_small_talk_is_one_short_sentence_that_claims_nothing(clerk: Decomposed,
 def test_the_first_login_is_greeted_otherwise_than_a_return(clerk: Decomposed) -> None:
     first = call_of(clerk.reply(prompt(event("", EventKind.LOGIN, last_login="never"))))
     again = call_of(clerk.reply(prompt(event("", EventKind.LOGIN, last_login="2026-11-20T10:00:00+00:00"))))
-    assert first == ("send_message", {"message": FIRST_GREETING})
-    assert again[1]["message"].startswith("Welcome back")
+    assert first == ("send_message", {"message": f"Hello. {OFFER}"})
+    assert again == ("send_message", {"message": f"Welcome back. {OFFER}"})
+
+
+@builtin_model
+@pytest.mark.parametrize(
+    ("human", "name"),
+    [
+        (ANA, "Ana"),
+        ('2026-11-20: "I have a parrot."\n2026-11-21: "Good evening, I am Olena."', "Olena"),
+        ('2026-11-20: "My daughter is called Lea."\n2026-11-21: "I am a nurse."', ""),
+        ('2026-11-20: "My husband Henrik bakes bread."', ""),
+    ],
+)
+def test_only_a_filed_name_is_used_in_a_greeting(clerk: Decomposed, human: str, name: str) -> None:
+    login = event("", EventKind.LOGIN, last_login="2026-11-20T10:00:00+00:00")
+    hello = f"Welcome back, {name}." if name else "Welcome back."
+    assert call_of(clerk.reply(prompt(login, human=human)))[1]["message"] == f"{hello} {OFFER}"
+
+
+def test_a_name_counts_only_if_the_line_says_it() -> None:
+    assert stated_name(" Ana", "My name is Ana.") == "Ana"
+    assert stated_name(" Li Wei", "I am Li Wei from Chengdu.") == "Li Wei"
+    assert stated_name(" Anna", "My name is Ana.") == ""
+    assert stated_name(" An", "My name is Ana.") == ""
+    assert stated_name(" a nurse", "I am a nurse.") == ""
+    assert stated_name("", "I am a nurse.") == ""
 
 
 @builtin_model
