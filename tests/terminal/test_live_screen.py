@@ -137,6 +137,20 @@ def test_leaving_in_mid_reply_keeps_what_was_shown_on_the_screen(tmp_path: Path)
         assert "Saved. Resume: memos run sam" in screen.text
 
 
+def test_a_line_that_waited_when_the_person_left_is_answered_next_time(tmp_path: Path) -> None:
+    with memos_screen(tmp_path, [GREETING, slow(STORY)]) as screen:
+        ready(screen)
+        screen.type("A story, please.\r")
+        screen.until("Sentence 2 of")
+        screen.type("and one more thing\r")
+        screen.until("❯ and one more thing")
+        screen.type(CTRL_D)
+        assert screen.exit_code() == 0
+        assert "Messages not answered yet: 1; they come first next time." in screen.text
+    with memos_screen(tmp_path, [{**saying("About that one more thing."), "match": "one more thing"}]) as screen:
+        screen.until("About that one more thing.")
+
+
 def test_what_was_typed_before_the_prompt_stood_is_not_lost(tmp_path: Path) -> None:
     with memos_screen(tmp_path, [GREETING, saying("I heard you.")], typed_ahead="early bird\rand then") as screen:
         screen.until("I heard you.")
