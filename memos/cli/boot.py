@@ -72,7 +72,7 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 
 def _remote(settings: Settings, places: Places, environ: Mapping[str, str]) -> LitellmProcessor:
     from memos.llm.catalogue import key_variables, needs_key, provider, provider_of
-    from memos.llm.litellm_processor import LitellmProcessor
+    from memos.llm.litellm_processor import NO_KEY, LitellmProcessor
 
     config, model = settings.config, settings.config.model
     prefix = provider_of(model)
@@ -85,7 +85,8 @@ def _remote(settings: Settings, places: Places, environ: Mapping[str, str]) -> L
     return LitellmProcessor(
         model,
         api_base=config.api_base or None,
-        api_key=key.value if key else None,
+        # A provider's key from the environment never goes to another server: litellm would send it there.
+        api_key=key.value if key else NO_KEY if config.api_base else None,
         window_tokens=config.window_tokens or None,
         max_reply_tokens=config.max_reply_tokens or None,
         temperature=config.temperature,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from memos.kernel.control import Turn
-from memos.memory.recall_storage import RecallStorage, event_message, reply_message
+from memos.memory.recall_storage import RecallStorage, event_message, local_offset, reply_message
 from memos.messages import Event, Evicted, FunctionResult, Message, MessageState, Reply, utc_now
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
@@ -88,6 +88,7 @@ class QueueManager:
 
     def store_result(self, result: FunctionResult, reply: Message) -> Message:
         """Store a result inside the transaction of its effects (called in the disk thread)."""
+        now = utc_now()
         return self._recall.append(
             Message(
                 role="tool",
@@ -97,7 +98,8 @@ class QueueManager:
                 name=result.name,
                 call_id=result.call_id,
                 ok=result.ok,
-                created_at=utc_now(),
+                payload=local_offset(now),
+                created_at=now,
             )
         )
 

@@ -206,18 +206,23 @@ class RecallStorage:
 
 def event_message(event: Event, agent_id: str, turn_id: str) -> Message:
     """Return the row that an event becomes; it keeps the event's id, so storing it twice stores it once."""
-    offset = event.created_at.astimezone().utcoffset() or timedelta()
     return Message(
         role="user",
         content=event.text,
         agent_id=agent_id,
         turn_id=turn_id,
         kind=event.kind,
-        payload=dict(event.payload) | {"utc_offset_min": int(offset.total_seconds() // 60)},
+        payload=dict(event.payload) | local_offset(event.created_at),
         provenance=Provenance.USER if event.kind is EventKind.USER_MESSAGE else Provenance.SYSTEM,
         id=event.id,
         created_at=event.created_at,
     )
+
+
+def local_offset(at: datetime) -> dict[str, int]:
+    """Return what a row keeps of the user's time zone: its packet must read the same for ever, wherever it is read."""
+    offset = at.astimezone().utcoffset() or timedelta()
+    return {"utc_offset_min": int(offset.total_seconds() // 60)}
 
 
 def reply_message(reply: Reply, draft: Message) -> Message:

@@ -178,3 +178,14 @@ def test_nothing_is_contacted_but_the_configured_endpoint_import_time_included(h
     assert not log.exists(), log.read_text()
     elsewhere = memos(home, "run", "-p", "x", "-m", "openai/x", "--api-base", "http://127.0.0.1:9/v1", environ=guarded)
     assert elsewhere.returncode == 5 and "127.0.0.1:9" in log.read_text(), "the guard sees nothing"
+
+
+def test_a_providers_key_is_not_sent_to_another_server(home: Path) -> None:
+    with FakeOpenAI() as server:
+        done = memos(
+            home,
+            *("run", "-p", "x", "-m", "openai/x", "--api-base", server.url),
+            environ={**ONE_SHOT, "OPENAI_API_KEY": "sk-canary-0123456789"},
+        )
+        assert done.returncode == 0
+        assert all("canary" not in str(request.headers) for request in server.requests)
