@@ -165,8 +165,11 @@ class Search:
         """Return the dense leg, and the reason to tell where there is none though there should be."""
         if self._embedder is None or self._vectors is None or not query.strip():
             return _Meaning(), None
+        table = self._vectors()
+        if not table.exists():
+            return _Meaning(), None  # nothing is indexed yet: the embedder need not be loaded for it
         try:
-            nearest = self._vectors().nearest(agent_id, self._embedder.embed([query])[0])
+            nearest = table.nearest(agent_id, self._embedder.embed([query])[0])
         except (EmbeddingProblem, DataDamaged) as problem:
             told, self._degraded_told = self._degraded_told, True
             return _Meaning(), None if told else str(problem)

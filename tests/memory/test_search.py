@@ -197,6 +197,8 @@ def test_a_failing_embedder_leaves_words_and_is_told_once(tmp_path: Path) -> Non
 
     home = search_home(tmp_path, Failing())
     wanted, search = home.say("I keep bees"), home.search()
+    assert seqs(search.find("a", "bees", limit=5)) == [wanted]  # nothing indexed yet: no embedder is needed
+    home.tables["recall"].create()
     first, second = search.find("a", "bees", limit=5), search.find("a", "bees", limit=5)
     assert seqs(first) == seqs(second) == [wanted]
     assert first.degraded == "The embedder is out of order." and second.degraded is None
