@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WINDOW_TOKENS = 8192
 """How much queue is kept at hand: the call format reads the queue itself and shows the model a few lines of it."""
-_ENGINE_WINDOW_TOKENS = 2560
+_ENGINE_WINDOW_TOKENS = 2048
 """What the model reads at once: our examples and one sentence of the user's; memory grows with it."""
 
 _Report = Callable[[Progress], None]

@@ -126,7 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     path = options.gguf or builtin_weights(options.cache, lambda _: None)
     began = time.process_time()
-    engine = Engine(path, threads=default_threads(), window_tokens=2560, slots=SLOTS)
+    engine = Engine(path, threads=default_threads(), window_tokens=2048, slots=SLOTS)
     similarity = None if options.no_embedder else builtin_similarity()
     clerk = Decomposed(engine, similarity)
     clerk.warm_up()
@@ -175,11 +175,14 @@ def people(options: argparse.Namespace, new_world: Callable[[], World]) -> None:
         for fact in unknown:
             answer = turn(asked, fact[3])
             note("unknown", answer == NOTHING, fact[3], answer)
+        for who, block in ((name.split()[0], asked.human), ("", "\n".join(asked.human.splitlines()[1:]))):
+            hello = replace(asked, human=block).turn("", EventKind.LOGIN)
+            note("greeted", hello.startswith(f"Hello, {who}" if who else "Hello. "), introduction, hello)
         for text in (talk.pop(), talk.pop()):
             answer = turn(asked, text)
             note("talk", "You told me" not in answer and "Filed" not in answer and answer != NOTHING, text, answer)
     costs.sort()
-    for what in ("saved", "quoted", "unknown", "talk"):
+    for what in ("saved", "quoted", "unknown", "greeted", "talk"):
         print(f"{what:8} {score[what]}/{score[f'{what} of']}  {score[what] / score[f'{what} of']:.1%}")
     median, high = costs[len(costs) // 2], costs[len(costs) * 95 // 100]
     print(f"cpu-s a turn: median {median:.2f}, 95 % {high:.2f}, {len(costs)} turns")

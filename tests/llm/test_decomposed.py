@@ -61,7 +61,7 @@ def call_of(reply: Reply) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def engine(builtin_cache: Path) -> Iterator[Engine]:
-    loaded = Engine(builtin_weights(builtin_cache, lambda _: None), threads=1, window_tokens=2560, slots=SLOTS)
+    loaded = Engine(builtin_weights(builtin_cache, lambda _: None), threads=1, window_tokens=2048, slots=SLOTS)
     yield loaded
     loaded.close()
 

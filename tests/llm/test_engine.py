@@ -71,6 +71,11 @@ def test_a_prompt_read_before_costs_only_its_end(engine: Engine) -> None:
     assert again.usage.prompt_tokens - again.usage.cached_tokens < 8
 
 
+def test_slots_that_fill_the_window_together_give_way(engine: Engine) -> None:
+    for slot in (0, 1, 0):
+        assert engine.complete(f"slot {slot} " + "word and " * 150, max_tokens=2, slot=slot).text
+
+
 def test_a_prompt_longer_than_the_window_is_refused(engine: Engine) -> None:
     with pytest.raises(ContextOverflow):
         engine.complete("word " * 600, max_tokens=2)
