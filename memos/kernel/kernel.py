@@ -58,6 +58,8 @@ class Kernel:
         self._board = OutputBoard(agent.id)
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._turn_task: asyncio.Task[None] | None = None
+        self._event_stored = False
+        self._stop_wanted = False
         self._deferring: set[asyncio.Task[None]] = set()
         self._unfinished = 0
         self._idle = asyncio.Event()
@@ -79,8 +81,12 @@ class Kernel:
         self._enqueue(event)
 
     def cancel(self) -> None:
-        """Stop the running turn: its connection is closed, what was shown is kept and marked."""
-        if self._turn_task:
+        """Stop the running turn: its connection is closed, what was shown is kept and marked.
+
+        A turn whose event is not on disk yet is stopped right after it is.
+        """
+        self._stop_wanted = self.busy
+        if self._turn_task and self._event_stored:
             self._turn_task.cancel()
 
     @property
@@ -110,28 +116,32 @@ class Kernel:
 
     async def run(self) -> None:
         """Serve events until cancelled. Events that a crash left in the inbox come first."""
-        for event in await self._machine.queue_manager.open():
-            self._enqueue(event)
         try:
+            self._enqueue_first(await self._machine.queue_manager.open())
             while True:
                 await self._serve(await self._next_event())
                 self._unfinished -= 1
                 if not self._unfinished:
                     self._idle.set()
         finally:
+            while not self._inbox.empty():  # acknowledged, and answered at the next start
+                await self._machine.queue_manager.defer(self._inbox.get_nowait())
             self._board.close()
 
     async def _serve(self, event: Event) -> None:
         """Run one turn as a task of its own, so that it can be cancelled alone."""
         turn = Turn(id=event.id)
-        self._turn_task = asyncio.create_task(self._cycle(event, turn))
+        task = self._turn_task = asyncio.create_task(self._cycle(event, turn))
         try:
-            await asyncio.wait([self._turn_task])
-        finally:  # also where the kernel itself is being closed
-            task, self._turn_task = self._turn_task, None
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
+            await asyncio.wait([task])
+        except asyncio.CancelledError:  # the kernel itself is being closed
+            task.cancel()
+            await asyncio.wait([task])
+            if not self._event_stored:
+                await self._machine.queue_manager.defer(event)
+            raise
+        finally:
+            self._turn_task, self._event_stored, self._stop_wanted = None, False, False
         stopped = _how_it_ended(task)
         if stopped:
             await self._machine.queue_manager.settle()
@@ -150,6 +160,9 @@ class Kernel:
     async def _fetch(self, event: Event, turn: Turn) -> None:
         stored = await self._machine.queue_manager.append_event(event, turn)
         turn.start_seq = turn.start_seq or stored.seq
+        self._event_stored = True
+        if self._stop_wanted:
+            raise asyncio.CancelledError
 
     async def _infer(self, turn: Turn) -> Message:
         """Stream one reply and store it, calls pending. Raises: ProcessorError; what was shown is kept."""
@@ -192,6 +205,13 @@ class Kernel:
         self._unfinished += 1
         self._idle.clear()
         self._inbox.put_nowait(event)
+
+    def _enqueue_first(self, events: list[Event]) -> None:
+        """Put `events` before those that were posted meanwhile."""
+        posted = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+        self._unfinished -= len(posted)
+        for event in (*events, *posted):
+            self._enqueue(event)
 
     async def _next_event(self) -> Event:
         """Return the next event of the inbox, or a timer event where the agent was left alone long enough."""

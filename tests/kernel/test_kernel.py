@@ -263,6 +263,45 @@ def test_a_turn_cancelled_before_its_calls_ran_leaves_a_valid_history(home: Agen
     talk(home, [ScriptedReply(calls=calls), speak("Here.")], scene)
 
 
+def test_a_cancel_in_the_instant_of_posting_still_keeps_the_message(home: AgentHome) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        listener.kernel.post(Event(EventKind.USER_MESSAGE, "Typed and stopped."))
+        listener.kernel.cancel()
+        await listener.until(lambda: bool(listener.of(TurnDone)))
+        assert listener.of(Stopped)[0].code == "cancelled" and processor.prompts == []
+        await listener.say("And now?")
+        assert said(listener) == ["I see both."]
+        assert [row.content for row in processor.prompts[0].queue] == ["Typed and stopped.", "And now?"]
+
+    talk(home, [speak("I see both.")], scene)
+
+
+def test_a_cancel_while_nothing_runs_stops_nothing_later(home: AgentHome) -> None:
+    async def scene(listener: Listener, _: ScriptedProcessor) -> None:
+        listener.kernel.cancel()
+        await listener.say("Hello")
+        assert said(listener) == ["Hi."] and listener.of(Stopped) == []
+
+    talk(home, [speak("Hi.")], scene)
+
+
+def test_a_message_posted_in_the_instant_of_leaving_is_answered_at_the_next_start(home: AgentHome) -> None:
+    async def scene(listener: Listener, _: ScriptedProcessor) -> None:
+        await asyncio.sleep(0)
+        listener.kernel.post(Event(EventKind.USER_MESSAGE, "Are you there?"))
+
+    talk(home, [speak("Never asked.")], scene)
+
+    async def after(listener: Listener, processor: ScriptedProcessor) -> None:
+        await listener.until(lambda: bool(said(listener)) or bool(listener.of(TurnDone)))
+        await listener.kernel.idle()
+        if not said(listener):
+            await listener.say("again")
+        assert "Are you there?" in [row.content for row in processor.prompts[-1].queue]
+
+    talk(home, [speak("I am.")], after)
+
+
 def test_what_is_typed_while_a_turn_runs_is_answered_next_and_survives_a_crash(home: AgentHome) -> None:
     async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
         listener.kernel.post(Event(EventKind.USER_MESSAGE, "first"))
