@@ -107,15 +107,20 @@ class Decomposed:
     """Decides one step at a time. Blocks while the model works: for a worker thread."""
 
     def __init__(
-        self, engine: DecomposedEngine, similarity: Similarity | None, go_on: Callable[[], None] = lambda: None
+        self,
+        engine: DecomposedEngine,
+        similarity: Similarity | None,
+        go_on: Callable[[], None] = lambda: None,
+        *,
+        larger: bool = False,
     ) -> None:
-        """`go_on` is called between pieces of long work and may raise to end it."""
+        """`go_on` is called between pieces of long work and may raise to end it. `larger`: about 0.5B and up."""
         self._engine = engine
         self._similarity = similarity
         self._go_on = go_on
-        self._kind = Labeller(engine, similarity, KIND, slot=KIND_SLOT)
-        self._own_name = Labeller(engine, similarity, OWN_NAME, slot=NAME_SLOT)
-        self._small_talk = SmallTalk(engine, similarity, slot=TALK_SLOT)
+        self._kind = Labeller(engine, similarity, KIND, slot=KIND_SLOT, larger=larger)
+        self._own_name = Labeller(engine, similarity, OWN_NAME, slot=NAME_SLOT, larger=larger)
+        self._small_talk = SmallTalk(engine, similarity, slot=TALK_SLOT, larger=larger)
 
     def warm_up(self) -> None:
         """Let the engine read the fixed beginning of its commonest prompt."""

@@ -25,6 +25,9 @@ WINDOW_TOKENS = 8192
 _ENGINE_WINDOW_TOKENS = 2048
 """What the model reads at once: our examples and one sentence of the user's; memory grows with it."""
 
+LARGER_BYTES = 300_000_000
+"""Weights above this belong to a model that may choose its own words for small talk (0.5B in 4 bits has 400 MB)."""
+
 _Report = Callable[[Progress], None]
 
 
@@ -138,7 +141,8 @@ class EmbeddedProcessor:
         self._engine = Engine(
             path, threads=self._threads or default_threads(), window_tokens=_ENGINE_WINDOW_TOKENS, slots=SLOTS
         )
-        return Decomposed(self._engine, self._similarity, go_on=self._go_on)
+        larger = path.stat().st_size > LARGER_BYTES
+        return Decomposed(self._engine, self._similarity, go_on=self._go_on, larger=larger)
 
     def _unload(self) -> None:
         self._format = None

@@ -38,9 +38,10 @@ class Completer(Protocol):
 
 
 class SmallTalk:
-    """Answers talk that asks for nothing."""
+    """Answers talk that asks for nothing. A `larger` model chooses its words itself, but names no one and nothing."""
 
-    def __init__(self, engine: Completer, similarity: Similarity | None, *, slot: int) -> None:
+    def __init__(self, engine: Completer, similarity: Similarity | None, *, slot: int, larger: bool = False) -> None:
+        self._larger = larger
         self._engine = engine
         self._similarity = similarity
         self._slot = slot
@@ -67,7 +68,13 @@ class SmallTalk:
             return False
         if answer.casefold().strip(" .!?") == text.casefold().strip(" .!?") and answer not in self._answers:
             return False
-        return set(words) <= self._vocabulary and _pairs_about_you(answer) <= self._about_you
+        return self._words_are_ours(answer, words) and _pairs_about_you(answer) <= self._about_you
+
+    def _words_are_ours(self, answer: str, words: list[str]) -> bool:
+        if not self._larger:
+            return set(words) <= self._vocabulary
+        named = {word.casefold() for word in re.findall(r"[\w']+", answer)[1:] if not word.islower()}
+        return named <= self._vocabulary
 
     def _fallback(self, words: str) -> str:
         if self._similarity is None:

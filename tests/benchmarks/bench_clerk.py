@@ -20,6 +20,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from memos.llm.decomposed import KIND_SLOT, NAME_SLOT, NOTHING, SLOTS, Decomposed
+from memos.llm.embedded import LARGER_BYTES
 from memos.llm.engine import Engine, default_threads
 from memos.llm.labeller import KIND, OWN_NAME, Labeller, LabelSet, Similarity, examples, prompt_text
 from memos.llm.weights import builtin_weights
@@ -128,7 +129,7 @@ def main() -> None:
     began = time.process_time()
     engine = Engine(path, threads=default_threads(), window_tokens=2048, slots=SLOTS)
     similarity = None if options.no_embedder else builtin_similarity()
-    clerk = Decomposed(engine, similarity)
+    clerk = Decomposed(engine, similarity, larger=path.stat().st_size > LARGER_BYTES)
     clerk.warm_up()
     print(f"start: {time.process_time() - began:.2f} cpu-s")
     if options.what == "fit":

@@ -238,6 +238,15 @@ def test_the_models_small_talk_is_shown_only_if_it_is_sane(engine: Engine) -> No
         assert not talk.is_sane(made_up, "Good evening"), made_up
 
 
+@builtin_model
+def test_a_larger_model_chooses_its_words_but_names_nobody(engine: Engine) -> None:
+    talk = SmallTalk(engine, None, slot=2, larger=True)
+    assert talk.is_sane("Lovely to meet somebody so cheerful today.", "Hello!")
+    assert not talk.is_sane("I'm glad to have you, Sam.", "Hello!")
+    assert not talk.is_sane("Lovely to see Sam again.", "Hello!")
+    assert not talk.is_sane("It is 42 today.", "Hello!")
+
+
 def test_the_turn_is_read_from_the_queue_alone() -> None:
     told = event("I keep bees.")
     call = FunctionCall("1", "core_memory_append", '{"content": "x"}')
