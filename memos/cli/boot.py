@@ -181,6 +181,7 @@ class _Wiring:
                 if isinstance(outcome, Exception):
                     logging.getLogger(__name__).error("a task of the session failed", exc_info=outcome)
             await self._kernel.processor.aclose()
+            await asyncio.to_thread(self._index.close)
 
     async def _keep_house(self) -> None:
         with suppress(MemosError):  # the turn that needs the processor will say so

@@ -14,7 +14,7 @@ from memos.errors import MemosError, ProcessorUnreachable
 from memos.functions.arguments import parse_arguments
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import FunctionTable
-from memos.memory.recall_storage import event_message
+from memos.memory.message_rows import event_message
 from memos.messages import Counters, Event, EventKind, OutputBody, Prompt, Reply, utc_now
 from memos.prompts import system_instructions
 

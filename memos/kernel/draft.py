@@ -35,6 +35,7 @@ class Draft:
             turn_id=turn.id,
             state=MessageState.PROVISIONAL,
             provenance=Provenance.AGENT,
+            session=queue_manager.session,
         )
         self._monologue: list[str] = []
         self._speech: list[str] = []

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from memos.kernel.control import Turn
-from memos.memory.recall_storage import RecallStorage, event_message, local_offset, reply_message
-from memos.messages import Event, Evicted, FunctionResult, Message, MessageState, Reply, utc_now
+from memos.memory.message_rows import event_message, local_offset, reply_message
+from memos.memory.recall_storage import RecallStorage
+from memos.messages import Event, Evicted, FunctionResult, Message, MessageState, Reply, new_id, utc_now
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 
@@ -24,6 +25,8 @@ class QueueManager:
         self._agents = agents
         self._recall = recall
         self.agent = agent
+        self.session = new_id()
+        """The sitting, from start to end of this process: rows of one sitting lend each other weight in search."""
         self._queue: list[Message] = []
 
     @property
@@ -57,7 +60,7 @@ class QueueManager:
 
     async def append_event(self, event: Event, turn: Turn) -> Message:
         """Store an event, before anything is sent anywhere because of it."""
-        message = event_message(event, self.agent.id, turn.id)
+        message = replace(event_message(event, self.agent.id, turn.id), session=self.session)
         stored = await self._database.run(lambda: self._recall.append(message))
         self.note(stored)
         return stored
@@ -99,6 +102,7 @@ class QueueManager:
                 call_id=result.call_id,
                 ok=result.ok,
                 payload=local_offset(now),
+                session=self.session,
                 created_at=now,
             )
         )

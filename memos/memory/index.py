@@ -70,3 +70,8 @@ class Index:
         """Return the search over one tier."""
         tables = self.tables
         return Search(self.database, tier, self.embedder, (lambda: tables[tier]) if tables else None)
+
+    def close(self) -> None:
+        """Let go of the vector tables."""
+        for table in (self.tables or {}).values():
+            table.close()

@@ -30,7 +30,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 from rich.cells import cell_len, set_cell_size
 
-from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, TurnDone
+from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, StepStarted, TurnDone
 from memos.safe_text import storable
 from memos.terminal.commands import CommandContext, as_message, completions, is_command, may_be_command, run_command
 from memos.terminal.consoles import colours_wanted, make_console, marks_for
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 REDRAW_S = 0.05
 """Streamed text is redrawn at most so often; everything else at once."""
 TICK_S = 0.1
+DRAWING_WAITS_S = 0.03
+"""After Enter the screen waits so long: a drawing costs milliseconds that belong to the request."""
 TWICE_S = 2.0
 WAITING_SHOWN = 3
 _MENU_ROWS = 6
@@ -181,11 +183,12 @@ class LiveScreen:
 
         @keys.add("enter")
         def _send(event: KeyPressEvent) -> None:
-            text = event.current_buffer.text
-            if text.strip():
-                event.current_buffer.append_to_history()
-            event.current_buffer.reset()
+            buffer = event.current_buffer
+            text = buffer.text
+            buffer.reset()
             self._submit(text)
+            if text.strip():
+                buffer.history.append_string(text)
 
         @keys.add("c-j")
         @keys.add("escape", "enter")
@@ -265,20 +268,24 @@ class LiveScreen:
             self._painter.user_line(message)
             self._painter.notice(READ_ONLY)
         else:
-            if self._painter.busy:
+            waits = self._painter.busy
+            self._post(Event(EventKind.USER_MESSAGE, message))
+            if waits:
                 self._waiting.append(message)  # printed when its turn comes, not in the middle of a reply
             else:
                 self._painter.user_line(message)
-            self._post(Event(EventKind.USER_MESSAGE, message))
-        self._show()
 
     def _post(self, event: Event) -> None:
+        """Hand the kernel an event; what it changes on the screen is drawn once the request is on its way."""
         self._session.kernel.post(event)
         if not self._painter.busy:
             self._painter.enter("sending" if event.kind is EventKind.USER_MESSAGE else "waking up")
-        self._show()
+        self._show_later()
 
     # --- what is shown ---------------------------------------------------------------------------------
+
+    def _show_later(self) -> None:
+        asyncio.get_running_loop().call_later(DRAWING_WAITS_S, self._show)
 
     async def _listen(self, outputs: Subscription) -> None:
         async for output in outputs:
@@ -296,6 +303,8 @@ class LiveScreen:
         if isinstance(body, MonologueDelta | SpeechDelta):
             self._stale = True
             self._wake.set()
+        elif isinstance(body, StepStarted):
+            self._show_later()
         else:
             self._show()
 

@@ -8,7 +8,8 @@ import pytest
 from support.agent_home import AgentHome, agent_home
 
 from memos.errors import FunctionFailed
-from memos.memory.recall_storage import DID_NOT_COMPLETE, event_message, reply_message
+from memos.memory.message_rows import event_message, reply_message
+from memos.memory.recall_storage import DID_NOT_COMPLETE
 from memos.messages import Event, EventKind, FunctionCall, Message, MessageState, Provenance, Reply
 
 

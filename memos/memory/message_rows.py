@@ -1,0 +1,120 @@
+"""From messages to rows of the table `messages` and back, and what of a row was said aloud."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from memos.functions.arguments import parsed_leniently
+from memos.messages import Event, EventKind, FunctionCall, Message, MessageState, Origin, Provenance, Reply, utc_now
+
+
+def event_message(event: Event, agent_id: str, turn_id: str) -> Message:
+    """Return the row that an event becomes; it keeps the event's id, so storing it twice stores it once."""
+    return Message(
+        role="user",
+        content=event.text,
+        agent_id=agent_id,
+        turn_id=turn_id,
+        kind=event.kind,
+        payload=dict(event.payload) | local_offset(event.created_at),
+        provenance=Provenance.USER if event.kind is EventKind.USER_MESSAGE else Provenance.SYSTEM,
+        id=event.id,
+        created_at=event.created_at,
+    )
+
+
+def local_offset(at: datetime) -> dict[str, int]:
+    """Return what a row keeps of the user's time zone: its packet must read the same for ever, wherever it is read."""
+    offset = at.astimezone().utcoffset() or timedelta()
+    return {"utc_offset_min": int(offset.total_seconds() // 60)}
+
+
+def reply_message(reply: Reply, draft: Message) -> Message:
+    """Return `draft` as the complete row of `reply`: monologue or plain text as content, calls pending."""
+    return replace(
+        draft,
+        content=reply.monologue if reply.calls else reply.text or reply.monologue,
+        payload={} if reply.calls or not reply.text else {"spoken": True},
+        calls=reply.calls,
+        reasoning=reply.reasoning,
+        state=MessageState.COMPLETE,
+        created_at=utc_now(),
+    )
+
+
+def spoken_words(message: Message) -> str:
+    """Return what user and agent said to each other in this row; empty for monologue, packets and results."""
+    if message.role == "user":
+        return message.content if message.kind is EventKind.USER_MESSAGE else ""
+    if message.role == "tool":
+        return ""
+    if message.state is not MessageState.COMPLETE:
+        return str(message.payload.get("speech", ""))
+    if message.payload.get("spoken"):
+        return message.content
+    arguments = (parsed_leniently(call.arguments) for call in message.calls if call.name == "send_message")
+    return "\n".join(str(given["message"]) for given in arguments if given.get("message"))
+
+
+def message_of(row: sqlite3.Row) -> Message:
+    """Return the message in a row of the table `messages`."""
+    return Message(
+        role=row["role"],
+        content=row["content"],
+        agent_id=row["agent_id"],
+        turn_id=row["turn_id"],
+        kind=EventKind(row["kind"]) if row["kind"] else None,
+        payload=json.loads(row["payload"]),
+        name=row["name"],
+        calls=tuple(FunctionCall(**call) for call in json.loads(row["calls"])),
+        call_id=row["call_id"],
+        ok=None if row["ok"] is None else bool(row["ok"]),
+        reasoning=json.loads(row["reasoning"]) if row["reasoning"] else None,
+        attachments=tuple(json.loads(row["attachments"])),
+        state=MessageState(row["state"]),
+        origin=Origin(row["origin"]),
+        provenance=Provenance(row["provenance"]),
+        session=row["session"],
+        superseded_by=row["superseded_by"],
+        id=row["id"],
+        seq=row["seq"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+    )
+
+
+_FIELDS: Mapping[str, Callable[[Message], Any]] = {
+    "id": lambda m: m.id,
+    "agent_id": lambda m: m.agent_id,
+    "turn_id": lambda m: m.turn_id,
+    "role": lambda m: m.role,
+    "kind": lambda m: m.kind,
+    "name": lambda m: m.name,
+    "content": lambda m: m.content,
+    "payload": lambda m: json.dumps(dict(m.payload)),
+    "calls": lambda m: json.dumps([{"id": c.id, "name": c.name, "arguments": c.arguments} for c in m.calls]),
+    "call_id": lambda m: m.call_id,
+    "ok": lambda m: m.ok,
+    "reasoning": lambda m: json.dumps(dict(m.reasoning)) if m.reasoning else None,
+    "attachments": lambda m: json.dumps(list(m.attachments)),
+    "state": lambda m: m.state,
+    "origin": lambda m: m.origin,
+    "provenance": lambda m: m.provenance,
+    "session": lambda m: m.session,
+    "created_at": lambda m: m.created_at.isoformat(),
+}
+_STORED = (*_FIELDS, "said", "speaker", "search_text")
+INSERT = f"INSERT INTO messages ({', '.join(_STORED)}) VALUES ({', '.join(':' + name for name in _STORED)})"  # noqa: S608
+UPDATE = (
+    f"UPDATE messages SET {', '.join(f'{name} = :{name}' for name in _STORED if name != 'id')}"  # noqa: S608
+    " WHERE seq = :seq AND state = 'provisional'"
+)
+
+
+def columns(message: Message) -> dict[str, Any]:
+    """Return the values of all columns that hold the message itself."""
+    return {name: value(message) for name, value in _FIELDS.items()}
