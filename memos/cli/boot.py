@@ -243,9 +243,7 @@ def header(agent: Agent, model: str, places: Places) -> list[str]:
     """Return the lines drawn first: who this is, what it can do, where everything lies."""
     lines = [f"memos {__version__} · {agent.name} · {model}"]
     if model == BUILTIN_MODEL:
-        lines.append(
-            "A clerk of 135M parameters: it files what you tell it, finds it again and quotes it; it can't converse."
-        )
-        lines.append("A model that can: memos configure (a key, a server such as Ollama, or a GGUF file).")
+        lines.append("A clerk of 135M parameters: it files what you tell it, finds and quotes it.")
+        lines.append("It can't converse; a larger model can: memos configure")
     lines.append(f"Everything stays in {places.data} · /help")
     return lines

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import Application
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -94,6 +95,7 @@ class LiveScreen:
         self._drawn: StyleAndTextTuples = []
         self._drawn_columns = 0
         self._rendered_columns = self._output.get_size().columns
+        self._drawing_waits_until_s = 0.0
         self._last_interrupt = -TWICE_S
         self._code: int | None = None
         self._failure: BaseException | None = None
@@ -139,6 +141,7 @@ class LiveScreen:
         """Hold the prompt until somebody leaves."""
         app = self._prompt.app
         app._on_resize = self._resized  # type: ignore[method-assign]  # there is no public hook
+        app.invalidate = self._invalidate  # type: ignore[method-assign]
         with app.input.raw_mode():
             lines, rest = typed_ahead(sys.stdin)
             app.before_render += lambda _: self._follow_resize()
@@ -267,6 +270,7 @@ class LiveScreen:
         if self._session.read_only:
             self._painter.user_line(message)
             self._painter.notice(READ_ONLY)
+            self._show()
         else:
             waits = self._painter.busy
             self._post(Event(EventKind.USER_MESSAGE, message))
@@ -285,7 +289,16 @@ class LiveScreen:
     # --- what is shown ---------------------------------------------------------------------------------
 
     def _show_later(self) -> None:
+        self._drawing_waits_until_s = time.monotonic() + DRAWING_WAITS_S
         asyncio.get_running_loop().call_later(DRAWING_WAITS_S, self._show)
+
+    def _invalidate(self) -> None:
+        """Have the prompt redrawn, after Enter a moment later."""
+        app, wait_s = self._prompt.app, self._drawing_waits_until_s - time.monotonic()
+        if wait_s > 0 and app.loop:
+            app.loop.call_soon_threadsafe(app.loop.call_later, wait_s, Application.invalidate, app)
+        else:
+            Application.invalidate(app)
 
     async def _listen(self, outputs: Subscription) -> None:
         async for output in outputs:

@@ -52,8 +52,10 @@ def main() -> None:
         time.sleep(3)  # the warm-up behind the prompt is over
         for turn in range(turns):
             known = len(server.requests)
+            child.send(f"turn {turn}")
+            wait_for(child, lambda until_s=time.monotonic() + 0.1: time.monotonic() > until_s)
             began_ns = time.monotonic_ns()
-            child.send(f"turn {turn}\r")
+            child.send("\r")
             wait_for(child, lambda: len(server.requests) > known)  # noqa: B023
             request = server.requests[-1]
             to_wire.append((request.received_ns - began_ns) / 1e6)

@@ -15,7 +15,8 @@ from memos.cli.show import show
 from memos.config import Places, write_config
 from memos.errors import AgentNotFound, DataDamaged
 from memos.kernel.syscalls import KernelSyscalls
-from memos.memory.recall_storage import RecallStorage, event_message
+from memos.memory.message_rows import event_message
+from memos.memory.recall_storage import RecallStorage
 from memos.memory.search import Search
 from memos.messages import Block, Event, EventKind
 from memos.storage.agents import Agent, Agents

