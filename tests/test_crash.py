@@ -12,13 +12,14 @@ import re
 import signal
 import sqlite3
 import sys
-import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import pexpect
 import pytest
 from support.fake_openai import Answer, Call, FakeOpenAI, Request, say
+from support.screens import Screen, environment
 
 STEPS = 20
 POINTS = range(1, 21) if os.environ.get("MEMOS_TEST_FULL") else (1, 4, 9, 16, 20)
@@ -42,56 +43,23 @@ def chained(request: Request) -> Answer:
     return Answer(text=f"Step {done + 1}: I keep {fact}", calls=(call,), delay_s=0.005)
 
 
-class Terminal:
-    """`memos run` in a pseudo-terminal; `shown` is all it ever wrote."""
-
-    def __init__(self, home: Path, server: FakeOpenAI) -> None:
-        environment = {
-            **os.environ,
-            "MEMOS_HOME": str(home),
-            "MEMOS_MEMORY_EMBEDDING": "none",  # what is under test is the truth, not the index
-            "PROMPT_TOOLKIT_NO_CPR": "1",
-        }
-        arguments = ["-m", "memos", "run", "--model", "openai/fake-model", "--api-base", server.url]
-        self.child = pexpect.spawn(
-            sys.executable, arguments, env=environment, dimensions=(40, 120), encoding="utf-8", timeout=START_TIMEOUT_S
-        )
-        self._written: list[str] = []
-        self.child.logfile_read = self  # type: ignore[assignment]
-
-    def write(self, text: str) -> None:
-        self._written.append(text)
-
-    def flush(self) -> None:
-        pass
-
-    @property
-    def shown(self) -> str:
-        return "".join(self._written)
-
-    def say(self, text: str) -> None:
-        self.child.send(text + "\r")
-
-    def read_until(self, condition, timeout_s: float = START_TIMEOUT_S) -> None:  # type: ignore[no-untyped-def]
-        """Read what is written, so that the program never waits for us, until `condition` holds."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, self.shown[-2000:]
-            try:
-                self.child.read_nonblocking(4096, timeout=0.01)
-            except pexpect.TIMEOUT:
-                continue
-
-    def kill(self) -> None:
-        self.child.kill(signal.SIGKILL)
-        self.child.expect(pexpect.EOF)
-        self.child.close()
+@contextmanager
+def conversation(home: Path, server: FakeOpenAI) -> Iterator[Screen]:
+    """Run `memos run` against the server until it has greeted, and yield its screen."""
+    # Search by words only: what is under test is the truth, not the index.
+    options = ["--model", "openai/fake-model", "--api-base", server.url, "--set", "memory.embedding=none"]
+    command = [sys.executable, "-m", "memos", "run", *options]
+    screen = Screen(command, columns=120, rows=40, env=environment(home))
+    try:
+        screen.until("I am here", START_TIMEOUT_S)
+        yield screen
+    finally:
+        screen.close()
 
 
-def confirmed_facts(shown: str) -> set[str]:
+def confirmed_facts(screen: Screen) -> set[str]:
     """Return the facts whose calls were shown with their result: each of them was said to be stored."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
-    calls = [line.split("⚙", 1)[1] for line in plain.splitlines() if "⚙" in line and "→" in line]
+    calls = [line for line in screen.scrollback if line.startswith("⚙") and "→" in line]
     return {fact for call in calls for fact in re.findall(r"Fact \d+-\d+\.", call)}
 
 
@@ -110,23 +78,21 @@ def test_a_kill_at_any_point_of_a_chain_loses_and_doubles_nothing(tmp_path: Path
     confirmed: set[str] = set()
     with FakeOpenAI(script=chained) as server:
         for point in POINTS:
-            terminal = Terminal(tmp_path, server)
-            terminal.read_until(lambda: "I am here" in terminal.shown)  # noqa: B023 (used within the round)
-            begun = len(server.requests)
-            terminal.say(f"Go {point}")
-            asked.append(f"Go {point}")
-            terminal.read_until(lambda: len(server.requests) >= begun + point)  # noqa: B023
-            end_s = time.monotonic() + chance.uniform(0.0, 0.12)
-            terminal.read_until(lambda: time.monotonic() >= end_s)  # noqa: B023
-            terminal.kill()
-            confirmed |= confirmed_facts(terminal.shown)
-        terminal = Terminal(tmp_path, server)
-        terminal.read_until(lambda: "I am here" in terminal.shown)
-        terminal.say("And now?")
-        terminal.read_until(lambda: "I am here: And now?" in terminal.shown)
-        assert server.violations == []
-        terminal.child.sendeof()
-        terminal.child.expect(pexpect.EOF)
+            with conversation(tmp_path, server) as screen:
+                begun = len(server.requests)
+                screen.type(f"Go {point}\r")
+                asked.append(f"Go {point}")
+                screen.until(lambda: len(server.requests) >= begun + point)  # noqa: B023 (used within the round)
+                screen.read(chance.uniform(0.0, 0.12))
+                screen.kill(signal.SIGKILL)
+                assert screen.exit_code() == -signal.SIGKILL
+                confirmed |= confirmed_facts(screen)
+        with conversation(tmp_path, server) as screen:
+            screen.type("And now?\r")
+            screen.until("I am here: And now?")
+            assert server.violations == []
+            screen.type("\x04")
+            assert screen.exit_code() == 0
     stored = stored_facts(tmp_path)
     assert confirmed, "nothing was confirmed: the test has seen nothing"
     assert confirmed <= set(stored), "a fact that was shown as stored is missing"
