@@ -125,9 +125,10 @@ def _from_key_store(name: str) -> str | None:
     except ImportError:
         return None
     try:
-        return keyring.get_password(_STORE, name)
+        value: str | None = keyring.get_password(_STORE, name)
     except Exception:  # none on this system, or locked: each backend has errors of its own
         return None
+    return value
 
 
 def _into_key_store(name: str, value: str) -> bool:
@@ -137,6 +138,6 @@ def _into_key_store(name: str, value: str) -> bool:
         return False
     try:
         keyring.set_password(_STORE, name, value)
-        return keyring.get_password(_STORE, name) == value
+        return bool(keyring.get_password(_STORE, name) == value)
     except Exception:  # as above
         return False
