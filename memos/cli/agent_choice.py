@@ -48,9 +48,22 @@ class Machinery:
         return Agents(self.database)
 
     def settings(self, flags: Mapping[str, object], agent: Agent | None = None) -> Settings:
-        """Return what holds for `agent`, or for one still to be made. Raises: BadInput."""
+        """Return what holds for `agent`, or for one still to be made. Raises: BadInput.
+
+        An address that was set for the models of one provider is not used for those of another.
+        """
         given = read_config(self.places.config_file).given
-        return Settings.resolve(flags, self.environ, agent.settings if agent else {}, given)
+        of_agent = agent.settings if agent else {}
+        settings = Settings.resolve(flags, self.environ, of_agent, given)
+        if settings.origins["api_base"] == "config.toml" != settings.origins["model"]:
+            meant_for = str(given.get("model", ""))
+        elif settings.origins["api_base"] == "agent" and settings.origins["model"] not in ("agent", "config.toml"):
+            meant_for = str(of_agent.get("model", ""))
+        else:
+            return settings
+        if _provider(meant_for) == _provider(settings.config.model):
+            return settings
+        return Settings.resolve({**flags, "api_base": ""}, self.environ, of_agent, given)
 
 
 def find_agent(machinery: Machinery, wish: Wish) -> Agent | None:
@@ -84,6 +97,10 @@ def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
         ],
         settings={name: value for name, value in wish.flags.items() if name not in _NOT_KEPT},
     )
+
+
+def _provider(model: str) -> str:
+    return model.partition("/")[0]
 
 
 def _block(label: str, text: str, limit_chars: int, description: str) -> Block:

@@ -210,11 +210,12 @@ class _Wiring:
 
     async def _switch_model(self, model: str) -> str:
         """Let the next step run on `model`, from now on and after a restart. Raises: BadInput, NotConfigured."""
-        flags = {"model": model}
-        settings = self._machinery.settings(flags, self._agent)
+        settings = self._machinery.settings({"model": model}, self._agent)
+        await check_model(settings, self._machinery.places, self._machinery.environ)
         processor = processor_for(settings, self._machinery.places, self._machinery.environ)
         previous, self._kernel.processor = self._kernel.processor, processor
-        await self._machinery.database.run(lambda: self._machinery.agents.set_model(self._agent, model))
+        api_base = settings.config.api_base
+        await self._machinery.database.run(lambda: self._machinery.agents.set_model(self._agent, model, api_base))
         await previous.aclose()
         return f"{self._agent.name} goes on with {model}; its memory is the same."
 

@@ -48,6 +48,8 @@ def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple
     if agent is None:
         asyncio.run(check_model(settings, machinery.places, machinery.environ))
         agent = create_agent(machinery, wish, settings)
+    elif agent.model != settings.config.model and "model" not in wish.flags and not wish.read_only:
+        machinery.agents.note_model(agent, settings.config.model)  # config.toml names another one now
     return agent, settings
 
 

@@ -104,10 +104,18 @@ class Agents:
         with self._database.transaction() as connection:
             connection.execute("UPDATE agents SET last_login_at = ? WHERE id = ?", (at.isoformat(), agent.id))
 
-    def set_model(self, agent: Agent, model: str) -> None:
-        """Store the model this agent runs on from now on."""
+    def note_model(self, agent: Agent, model: str) -> None:
+        """Store which model this agent ran on last, for lists."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE agents SET model = ? WHERE id = ?", (model, agent.id))
+
+    def set_model(self, agent: Agent, model: str, api_base: str) -> None:
+        """Store the model this agent runs on from now on, and the server it is asked from ('' for the usual one)."""
+        settings = dict(self.reload(agent).settings) | {"model": model, "api_base": api_base}
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE agents SET model = ?, settings = ? WHERE id = ?", (model, json.dumps(settings), agent.id)
+            )
 
     def pause(self, agent: Agent, until: datetime) -> None:
         """Store until when no timed heartbeat may wake this agent."""

@@ -189,3 +189,16 @@ def test_a_providers_key_is_not_sent_to_another_server(home: Path) -> None:
         )
         assert done.returncode == 0
         assert all("canary" not in str(request.headers) for request in server.requests)
+
+
+def test_a_model_switched_to_is_kept_and_takes_no_foreign_address_along(home: Path, tmp_path: Path) -> None:
+    other = script(tmp_path, speaking("From the script."), speaking("From the script."))
+    with FakeOpenAI() as server:
+        memos(home, "configure", "--non-interactive", "--set", "model=openai/x", "--set", f"api_base={server.url}")
+        memos(home, "run", "--new", "sam", "-p", "x", environ=ONE_SHOT)
+        switched = memos(home, "run", "sam", typed=f"/model {other}\nhello\n", environ=ONE_SHOT)
+        assert "From the script." in switched.stdout
+        assert memos(home, "run", "sam", "-p", "x", environ=ONE_SHOT).stdout == "From the script.\n"
+        asked = len(server.requests)
+        refused = memos(home, "run", "sam", "-p", "x", "-m", "anthropic/y", environ=ONE_SHOT)
+        assert refused.returncode == 3 and "ANTHROPIC_API_KEY" in refused.stderr and len(server.requests) == asked
