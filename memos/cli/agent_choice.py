@@ -12,6 +12,8 @@ from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 
 BUILTIN_MODEL = "builtin/tiny"
+CLERK = "clerk"
+"""The persona for the built-in model; others converse."""
 _BLOCK_SHARE_OF_WINDOW = 5
 """Both blocks together take at most one part in so many of the window."""
 _CHARS_PER_TOKEN = 4
@@ -82,7 +84,7 @@ def find_agent(machinery: Machinery, wish: Wish) -> Agent | None:
 def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
     """Make a new agent with its persona and human; settings given as flags are kept with it. Raises: BadInput."""
     config = settings.config
-    persona_name = config.persona or ("clerk" if config.model == BUILTIN_MODEL else "sam")
+    persona_name = config.persona or (CLERK if config.model == BUILTIN_MODEL else "sam")
     persona = load_persona(machinery.places, persona_name)
     human = load_human(machinery.places, config.human)
     limit_chars = _limit_chars(config.memory.block_limit_chars, config.window_tokens)

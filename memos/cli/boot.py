@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memos import __version__
-from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish
+from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, Machinery, Wish
 from memos.config import Places, Settings, find_key
 from memos.errors import MemosError, NotConfigured
 from memos.functions.process_functions import ProcessFunctions
@@ -246,5 +246,7 @@ def header(agent: Agent, model: str, places: Places) -> list[str]:
     if model == BUILTIN_MODEL:
         lines.append("A clerk of 135M parameters: it files what you tell it, finds and quotes it.")
         lines.append("It can't converse; a larger model can: memos configure")
+    elif agent.persona_name == CLERK and not is_embedded(model):
+        lines.append("This agent is a clerk, made for the built-in model; memos run --new begins a companion.")
     lines.append(f"Everything stays in {places.data} · /help")
     return lines
