@@ -108,6 +108,7 @@ def _embedded(settings: Settings, places: Places) -> Processor:
         threads=config.embedded.threads or None,
         window_tokens=config.window_tokens or None,
         similarity=None if config.memory.embedding == "none" else builtin_similarity(),
+        prefix_folder=places.cache / "prefixes",
     )
 
 

@@ -122,6 +122,16 @@ class Decomposed:
         self._own_name = Labeller(engine, similarity, OWN_NAME, slot=NAME_SLOT, larger=larger)
         self._small_talk = SmallTalk(engine, similarity, slot=TALK_SLOT, larger=larger)
 
+    def prefixes(self) -> tuple[tuple[int, str], ...]:
+        """Return what each slot of the engine always begins with, the commonest first."""
+        names = (
+            (KIND_SLOT, "kind.txt"),
+            (NAME_SLOT, "name.txt"),
+            (TALK_SLOT, "talk.txt"),
+            (EXTRACT_SLOT, "own_name.txt"),
+        )
+        return tuple((slot, prompt_text(name)) for slot, name in names)
+
     def warm_up(self) -> None:
         """Let the engine read the fixed beginning of its commonest prompt."""
         self._kind.warm_up(self._go_on)

@@ -9,14 +9,13 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from memos.errors import BadInput, ProcessorUnreachable
 from memos.messages import MonologueDelta, Progress, Prompt, Reply, ReplyPart, SpeechDelta
 from memos.safe_text import safe_line
 
 if TYPE_CHECKING:
-    from memos.llm.decomposed import Decomposed
     from memos.llm.engine import Engine
     from memos.llm.labeller import Similarity
 
@@ -25,10 +24,33 @@ WINDOW_TOKENS = 8192
 _ENGINE_WINDOW_TOKENS = 2048
 """What the model reads at once: our examples and one sentence of the user's; memory grows with it."""
 
+COMPANION_PARAMETERS = 500_000_000
+"""From this size on a model may put a stored line into a sentence; what it writes is checked against the line."""
+
 LARGER_BYTES = 300_000_000
 """Weights above this belong to a model that may choose its own words for small talk (0.5B in 4 bits has 400 MB)."""
 
+CallFormatName = Literal["auto", "decomposed", "json_schema"]
+"""How calls are had from a model: small decisions, one JSON call under a grammar, or what its size suggests."""
+
 _Report = Callable[[Progress], None]
+_Show = Callable[[ReplyPart], None]
+
+
+class CallFormat(Protocol):
+    """Turns main context into the next step, by way of a loaded engine."""
+
+    def prefixes(self) -> tuple[tuple[int, str], ...]:
+        """Return what each slot of the engine always begins with, the commonest first."""
+        ...
+
+    def warm_up(self) -> None:
+        """Make ready for the first message."""
+        ...
+
+    def reply(self, prompt: Prompt, cancelled: threading.Event | None = None) -> Reply:
+        """Return the next step."""
+        ...
 
 
 class EmbeddedProcessor:
@@ -46,20 +68,26 @@ class EmbeddedProcessor:
         threads: int | None = None,
         window_tokens: int | None = None,
         similarity: Similarity | None = None,
+        prefix_folder: Path | None = None,
     ) -> None:
-        """Remember what to load. Raises: BadInput when `model` names nothing that can be loaded."""
+        """Remember what to load. `prefix_folder` keeps what the model has read of our fixed prompts, nothing else.
+
+        Raises: BadInput when `model` names nothing that can be loaded.
+        """
         self._model = model
         self._path = _named_path(model)
         self._weights = weights
         self._threads = threads
         self._window_tokens = window_tokens or WINDOW_TOKENS
         self._similarity = similarity
+        self._prefix_folder = prefix_folder
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="memos-model")
         self._closed = threading.Event()
         self._listeners: list[_Report] = []
         self._phase: Progress | None = None
         self._engine: Engine | None = None
-        self._format: Decomposed | None = None
+        self._unread: list[tuple[int, str]] = []
+        self._format: CallFormat | None = None
 
     @property
     def model(self) -> str:
@@ -112,7 +140,7 @@ class EmbeddedProcessor:
 
     async def warm_up(self) -> None:
         """Fetch and load the model and let it read its examples, in the worker thread."""
-        await asyncio.get_running_loop().run_in_executor(self._worker, lambda: self._ready().warm_up())
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._warm_up)
 
     async def aclose(self) -> None:
         """Stop what is under way at the next token and free the model's memory."""
@@ -122,7 +150,7 @@ class EmbeddedProcessor:
         await asyncio.get_running_loop().run_in_executor(self._worker, self._unload)
         self._worker.shutdown(wait=False)
 
-    def _ready(self) -> Decomposed:
+    def _ready(self) -> CallFormat:
         """Return the call format over a loaded model; in the worker thread only."""
         if self._format is None:
             try:
@@ -132,17 +160,53 @@ class EmbeddedProcessor:
         self._go_on()
         return self._format
 
-    def _load(self) -> Decomposed:
-        from memos.llm.decomposed import SLOTS, Decomposed
-        from memos.llm.engine import Engine, default_threads
-
+    def _load(self) -> CallFormat:
         path = self._path or self._weights(self._report)
         self._report(Progress("loading the model"))
-        self._engine = Engine(
-            path, threads=self._threads or default_threads(), window_tokens=_ENGINE_WINDOW_TOKENS, slots=SLOTS
-        )
+        call_format = self._format_for(path)
+        assert self._engine is not None
+        for slot, prefix in call_format.prefixes():
+            if not self._engine.restore_prefix(prefix, slot):
+                self._unread.append((slot, prefix))
+        return call_format
+
+    def _format_for(self, path: Path) -> CallFormat:
+        """Load the model and return the call format for its size."""
+        from memos.llm.decomposed import SLOTS, Decomposed
+        from memos.llm.gguf import read_gguf
+
+        file = read_gguf(path)
         larger = path.stat().st_size > LARGER_BYTES
-        return Decomposed(self._engine, self._similarity, go_on=self._go_on, larger=larger)
+        if file.parameters < COMPANION_PARAMETERS:
+            return Decomposed(self._engine_for(path, SLOTS), self._similarity, go_on=self._go_on, larger=larger)
+        from memos.llm.companion import SLOTS as COMPANION_SLOTS
+        from memos.llm.companion import Companion
+
+        engine = self._engine_for(path, COMPANION_SLOTS)
+        return Companion(engine, Decomposed(engine, self._similarity, go_on=self._go_on, larger=larger))
+
+    def _engine_for(self, path: Path, slots: int, window_tokens: int = _ENGINE_WINDOW_TOKENS) -> Engine:
+        from memos.llm.engine import Engine, default_threads
+
+        self._engine = Engine(
+            path,
+            threads=self._threads or default_threads(),
+            window_tokens=window_tokens,
+            slots=slots,
+            prefix_folder=self._prefix_folder,
+        )
+        return self._engine
+
+    def _warm_up(self) -> None:
+        """Load the model and let it read, once and for all later processes, what its prompts begin with."""
+        call_format = self._ready()
+        assert self._engine is not None
+        while self._unread:
+            slot, prefix = self._unread[0]
+            self._engine.read_prefix(prefix, slot, self._go_on)
+            self._unread.pop(0)
+        self._engine.close_door()
+        call_format.warm_up()
 
     def _unload(self) -> None:
         self._format = None

@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from memos.errors import BadInput, ContextOverflow, ProcessorUnreachable
+from memos.llm.slot_files import SlotFiles, private_folder
 from memos.messages import Finish, TokenUsage
 from memos.safe_text import safe_line
 
 _GGUF_MAGIC = b"GGUF"
 _CANDIDATES = 300
 """How many of the likeliest next tokens are asked for when labels are weighed."""
+_BATCH_TOKENS = 128
+"""Tokens read at once. More reads no faster on a CPU and takes 10 MB more of a small model."""
+_PIECE_CHARS = 400
+_SOCKET = "closed.sock"
 _QUIET = -1
 """llama.cpp's verbosity at which not even errors go to stderr, where they would tear the screen."""
 
@@ -57,12 +62,61 @@ def check_gguf(path: Path) -> None:
 class Engine:
     """A loaded model. Each slot keeps what it last read, so a prompt costs only what differs from the slot's last."""
 
-    def __init__(self, path: Path, *, threads: int, window_tokens: int, slots: int = 1) -> None:
-        """Load the model. Raises: BadInput when the file is not a model this engine can run."""
+    def __init__(
+        self, path: Path, *, threads: int, window_tokens: int, slots: int = 1, prefix_folder: Path | None = None
+    ) -> None:
+        """Load the model. `prefix_folder`: where `read_prefix` keeps what it has read, until `close_door`.
+
+        Raises: BadInput when the file is not a model this engine can run.
+        """
         check_gguf(path)
         self.window_tokens = window_tokens
         self._one_at_a_time = threading.Lock()
-        self._server: Any = _start(path, threads, window_tokens, slots)
+        self._door = Path(tempfile.mkdtemp(prefix="memos-"))
+        key = secrets.token_urlsafe(32)
+        if os.name != "posix" or prefix_folder is None or not private_folder(prefix_folder):
+            prefix_folder = None
+        try:
+            settings = _settings(path, threads, window_tokens, slots)
+            if prefix_folder is not None:
+                settings.slot_save_path = f"{prefix_folder}{os.sep}"
+            self._server: Any = _start(path, settings, self._door, key)
+        except BaseException:
+            self.close_door()
+            raise
+        self._files = self._slot_files(prefix_folder, path, key) if prefix_folder else None
+        if self._files is None:
+            self.close_door()
+
+    def _slot_files(self, folder: Path, path: Path, key: str) -> SlotFiles:
+        from importlib.metadata import version
+
+        engine = f"{version('xllamacpp')} {self.window_tokens}"
+        return SlotFiles(folder, path, self._door / _SOCKET, key, engine=engine)
+
+    def restore_prefix(self, prefix: str, slot: int) -> bool:
+        """Let `slot` begin with `prefix` as an earlier process read it; return whether that was at hand."""
+        with self._one_at_a_time:
+            return self._files is not None and self._server is not None and self._files.restore(slot, prefix)
+
+    def read_prefix(self, prefix: str, slot: int, go_on: Callable[[], None] = lambda: None) -> None:
+        """Read `prefix` in `slot` and keep it for later processes; `go_on` may raise between pieces to end it.
+
+        `prefix` must be ours alone: nothing the user said.
+        """
+        for end in range(_PIECE_CHARS, len(prefix), _PIECE_CHARS):
+            go_on()
+            self.complete(prefix[:end], max_tokens=1, slot=slot)
+        go_on()
+        self.complete(prefix, max_tokens=1, slot=slot)
+        with self._one_at_a_time:
+            if self._files is not None and self._server is not None:
+                self._files.save(slot, prefix)
+
+    def close_door(self) -> None:
+        """Remove the way to the engine from outside this object: nothing more is kept or restored."""
+        self._files = None
+        shutil.rmtree(self._door, ignore_errors=True)
 
     def complete(
         self,
@@ -120,6 +174,7 @@ class Engine:
         """Stop the engine's threads and free its memory, after a request that is under way."""
         with self._one_at_a_time:
             self._server = None
+            self.close_door()
 
     def _ask(self, request: dict[str, Any], slot: int, take: Callable[[dict[str, Any]], bool]) -> None:
         failures: list[BaseException] = []
@@ -147,39 +202,43 @@ class Engine:
 _FINISH = {"stop": Finish.STOP, "length": Finish.LENGTH}
 
 
-def _start(path: Path, threads: int, window_tokens: int, slots: int) -> Any:
+def _settings(path: Path, threads: int, window_tokens: int, slots: int) -> Any:
     import xllamacpp
 
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(path)
-    parameters.n_ctx = window_tokens
-    parameters.n_parallel = slots
-    parameters.kv_unified = True  # the slots share one window, and so its memory
-    parameters.cache_ram_mib = 0  # else it keeps up to 8 GiB of old prompts
-    parameters.n_ctx_checkpoints = 0
-    parameters.cpuparams.n_threads = threads
-    parameters.cpuparams_batch.n_threads = threads
-    parameters.verbosity = _QUIET
-    parameters.warmup = False  # a run for nothing: our own prefixes warm it
-    parameters.fit_params = False
-    parameters.use_jinja = False
-    parameters.ui = False
-    parameters.endpoint_slots = False
-    parameters.n_threads_http = 1
-    # The library insists on an HTTP listener. It gets a key nobody knows and, where the system has them, a socket
-    # file in a private folder that is removed at once: no one can come in, and no port is opened.
-    parameters.api_keys = [secrets.token_urlsafe(32)]
-    folder = Path(tempfile.mkdtemp(prefix="memos-"))
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(path)
+    settings.n_ctx = window_tokens
+    settings.n_parallel = slots
+    settings.n_batch = settings.n_ubatch = _BATCH_TOKENS
+    settings.kv_unified = True  # the slots share one window, and so its memory
+    settings.cache_ram_mib = 0  # else it keeps up to 8 GiB of old prompts
+    settings.n_ctx_checkpoints = 0
+    settings.cpuparams.n_threads = threads
+    settings.cpuparams_batch.n_threads = threads
+    settings.verbosity = _QUIET
+    settings.warmup = False  # a run for nothing: our own prefixes warm it
+    settings.fit_params = False
+    settings.use_jinja = False
+    settings.ui = False
+    settings.endpoint_slots = False
+    settings.n_threads_http = 1
+    return settings
+
+
+def _start(path: Path, settings: Any, door: Path, key: str) -> Any:
+    import xllamacpp
+
+    # The library insists on an HTTP listener. It gets a key nobody else knows and, where the system has them, a socket
+    # file in a private folder that is soon removed: no port is opened, and no one can come in.
+    settings.api_keys = [key]
+    if os.name == "posix":
+        settings.hostnames = [str(door / _SOCKET)]
     try:
-        if os.name == "posix":
-            parameters.hostnames = [str(folder / "closed.sock")]
-        return xllamacpp.Server(parameters)
+        return xllamacpp.Server(settings)
     except RuntimeError as error:
         raise BadInput(
             f"{safe_line(str(path))} could not be loaded as a model.", "choose another GGUF file, or free some memory"
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _choice(chunk: dict[str, Any]) -> dict[str, Any]:
