@@ -52,7 +52,9 @@ def test_the_table_of_commands_is_the_command_line() -> None:
     rows = rows_of_commands()
     assert set(rows) - {""} == set(command_line.commands)
     for name, command in command_line.commands.items():
-        offered = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+        inner = command.commands.values() if isinstance(command, typer.core.TyperGroup) else ()
+        options = [option for each in (command, *inner) for option in each.params]
+        offered = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
         assert rows[name] <= offered, f"memos {name} has no {rows[name] - offered}"
 
 

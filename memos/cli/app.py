@@ -28,6 +28,13 @@ class Listed(StrEnum):
 
 
 AgentName = Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent; the one used last if left out.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="MODEL", help="Any litellm id, builtin/tiny, gguf:PATH or scripted:PATH."),
+]
+ApiBase = Annotated[
+    str | None, typer.Option("--api-base", metavar="URL", help="Address of an OpenAI-compatible server.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting by its dotted name; repeatable.")
@@ -58,15 +65,8 @@ def run_command(
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Say one thing, print the reply, leave.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", metavar="MODEL", help="Any litellm id, builtin/tiny, gguf:PATH or scripted:PATH."
-        ),
-    ] = None,
-    api_base: Annotated[
-        str | None, typer.Option("--api-base", metavar="URL", help="Address of an OpenAI-compatible server.")
-    ] = None,
+    model: Model = None,
+    api_base: ApiBase = None,
     persona: Annotated[
         str | None, typer.Option("--persona", metavar="NAME", help="Who a new agent is (memos list personas).")
     ] = None,
@@ -129,3 +129,35 @@ def show_command(
     from memos.cli.show import show
 
     return show(agent, as_json=as_json)
+
+
+bench_app = typer.Typer(rich_markup_mode=None, help="Measure how well a model does its work.")
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("agent")
+def bench_agent_command(
+    model: Model = None,
+    api_base: ApiBase = None,
+    people: Annotated[int, typer.Option("--people", metavar="N", help="How many invented people talk to it.")] = 20,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="The same number invents the same people.")] = 1,
+    misses: Annotated[bool, typer.Option("--misses", help="Also print what went wrong, with each answer.")] = False,
+    as_json: AsJson = False,
+    assignments: Assignments = None,
+) -> int:
+    """Let invented people talk to a model's agents; count what is kept and found.
+
+    Each person tells a fresh agent ten facts, corrects two, and asks in a new session for all of them and for five
+    that were never told. No LLM judges; a fact counts as said where its words stand in the answer, and as unknown
+    where the answer names no such value, no other fact, and says in English that it does not know. Half of the
+    people have names from other languages. Your own agents are not touched.
+    """
+    from memos.cli.bench.agent import bench_agent
+    from memos.config import parse_assignments
+
+    named = {"model": model, "api_base": api_base}
+    flags = {
+        **parse_assignments(assignments or ()),
+        **{key: value for key, value in named.items() if value is not None},
+    }
+    return bench_agent(flags, os.environ, people_count=people, seed=seed, as_json=as_json, misses=misses)

@@ -64,7 +64,15 @@ HEAVY = (
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["run", "--help"], ["list"], ["list", "personas", "--json"], ["show", "ana"]]
+    "words",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["list"],
+        ["list", "personas", "--json"],
+        ["show", "ana"],
+        ["bench", "agent", "--help"],
+    ],
 )
 def test_help_and_list_import_nothing_heavy(home: Path, words: list[str]) -> None:
     with_agent(home, "ana")
@@ -79,7 +87,7 @@ def test_help_and_list_import_nothing_heavy(home: Path, words: list[str]) -> Non
 def test_help_names_every_command_and_nothing_is_hidden(home: Path) -> None:
     done = memos(home, "--help")
     assert done.returncode == 0
-    for name in ("run", "configure", "list", "show"):
+    for name in ("run", "configure", "list", "show", "bench"):
         assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
         assert memos(home, name, "--help").returncode == 0
 
@@ -94,6 +102,9 @@ BAD_INPUT = {
     "a wrong value": (["run", "-p", "hi", "--set", "limits.steps=x"], 2, "whole number"),
     "nothing to set": (["configure", "--non-interactive"], 2, "nothing to set"),
     "questions without a terminal": (["configure"], 2, "terminal"),
+    "a bench of nothing": (["bench"], 2, "command"),
+    "a bench of nobody": (["bench", "agent", "--people", "0"], 2, "--people"),
+    "a bench of a file that is not there": (["bench", "agent", "-m", "scripted:/no/such.json"], 2, "such.json"),
     "a persona that is not there": (["run", "--new", "-p", "hi", "--persona", "clrk"], 2, "clerk"),
     "a model file that is not there": (["run", "-p", "hi", "--model", "scripted:/no/such.json"], 2, "such.json"),
 }

@@ -1,0 +1,231 @@
+"""`memos bench agent`: invented people talk to an agent of their own, and what it keeps and finds is counted.
+
+Each person has a fresh agent in a temporary home and talks to it in two sessions. The second begins as a new process
+does: database, index, kernel and model are closed after the first and opened again from disk (within this process, so
+that libraries are imported once; the sentence embedder's weights stay loaded).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent
+from memos.cli.bench import judge
+from memos.cli.bench.people import Fact, Kind, Line, Person, people
+from memos.cli.bench.report import ProgressLine, print_report
+from memos.cli.bench.sitting import Answer, Sitting, open_sitting
+from memos.cli.bench.tally import CORRECTED, GREETED, RECALLED, SAVED, UNKNOWN_SAID, Tally
+from memos.cli.boot import check_model, is_remote
+from memos.cli.printing import note
+from memos.config import Places
+from memos.errors import BadInput, MemosError
+from memos.storage.database import Database
+
+EXIT_INTERRUPTED = 130
+_AGENT = "bench"
+_FAILURES_LIMIT = 3
+"""So many failed turns in a row end the run: the model cannot be reached, or will go on refusing."""
+_FIXED_FLAGS: Mapping[str, object] = {"agent": "", "persona": "", "human": "basic", "terminal.greet": True}
+"""Every agent is as a newcomer's would be: no persona or human of the user's own."""
+
+
+class ModelFails(MemosError):
+    """Too many turns in a row failed; the exit code is that of the last one."""
+
+    def __init__(self, reason: str, exit_code: int) -> None:
+        super().__init__(f"{_FAILURES_LIMIT} turns in a row failed. {reason}")
+        self.exit_code = exit_code
+
+
+def bench_agent(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    *,
+    people_count: int,
+    seed: int,
+    as_json: bool,
+    misses: bool,
+) -> int:
+    """Run the bench and return the exit code; what was measured is printed even where the run is stopped.
+
+    Raises: MemosError when nothing could be measured at all.
+    """
+    if people_count < 1:
+        raise BadInput(f"--people {people_count} lets nobody talk.", "give a number from 1")
+    places = Places.find(environ)
+    flags = _with_model({**flags, **_FIXED_FLAGS}, places, environ)
+    everyone = people(people_count, seed)
+    tally, code = Tally(str(flags["model"]), seed, people_count), 0
+    with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
+        run = _Run(Path(folder), places, environ, flags, tally, everyone)
+        try:
+            run.all()
+        except KeyboardInterrupt:
+            tally.stopped, code = "interrupted", EXIT_INTERRUPTED
+        except ModelFails as error:
+            if not tally.judged:
+                raise
+            tally.stopped, code = str(error), error.exit_code
+    if tally.stopped:
+        note(f"Stopped: {tally.stopped}. These are the numbers so far.")
+    print_report(tally, as_json=as_json, misses=misses)
+    return code
+
+
+def _with_model(flags: Mapping[str, object], places: Places, environ: Mapping[str, str]) -> Mapping[str, object]:
+    """Return `flags` with the model that is meant: the given, the configured, or the built-in one."""
+    with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder, _opened(Path(folder), places, environ) as first:
+        settings = first.settings(flags)
+        model = settings.config.model
+        if not model:
+            note(f"No model is configured: {BUILTIN_MODEL} is measured. Next: memos bench agent --model MODEL")
+            flags, model = {**flags, "model": BUILTIN_MODEL}, BUILTIN_MODEL
+            settings = first.settings(flags)
+        asyncio.run(check_model(settings, first.places, environ))
+    return {**flags, "model": model}
+
+
+@contextmanager
+def _opened(folder: Path, places: Places, environ: Mapping[str, str]) -> Iterator[Machinery]:
+    """Yield the machinery over a home in `folder`: configuration and keys stay the user's, nothing else is touched."""
+    home = replace(places, data=folder / "data", state=folder / "state")
+    database = Database.open(home.database)
+    try:
+        yield Machinery(home, environ, database)
+    finally:
+        database.close()
+
+
+class _Run:
+    """Everyone's two sessions, one person after the other."""
+
+    def __init__(
+        self,
+        folder: Path,
+        places: Places,
+        environ: Mapping[str, str],
+        flags: Mapping[str, object],
+        tally: Tally,
+        everyone: Sequence[Person],
+    ) -> None:
+        self._folder = folder
+        self._places = places
+        self._environ = environ
+        self._flags = flags
+        self._tally = tally
+        self._everyone = everyone
+        self._turns = sum(person.lines for person in everyone)
+        self._progress = ProgressLine(len(everyone), self._turns)
+        self._failures = 0
+
+    def all(self) -> None:
+        """Let everyone talk. Raises: ModelFails, KeyboardInterrupt; the tally then holds what was measured."""
+        model = str(self._flags["model"])
+        if is_remote(model):
+            note(
+                f"{len(self._everyone)} people send {self._turns} messages to {model}: at least as many requests, with "
+                "function calls usually two or three times as many. Ctrl-C stops and prints what was measured."
+            )
+        try:
+            asyncio.run(self._all())
+        finally:
+            self._progress.close()
+
+    async def _all(self) -> None:
+        for number, person in enumerate(self._everyone, 1):
+            conversation = _Conversation(person, self._tally)
+            for lines in (person.first, person.second):
+                await self._session(number, lines, conversation)
+            self._tally.people += 1
+
+    async def _session(self, number: int, lines: Sequence[Line], conversation: _Conversation) -> None:
+        """Hold one session with everything opened from disk, and closed again."""
+        with _opened(self._folder / str(number), self._places, self._environ) as machinery:
+            settings = machinery.settings(self._flags)
+            agent = machinery.agents.find(_AGENT) or create_agent(machinery, self._wish(), settings)
+            async with open_sitting(machinery, agent, settings) as (sitting, start_cpu_s):
+                self._tally.start_cpu_s.append(start_cpu_s)
+                for line in lines:
+                    self._progress.show(number, len(self._tally.cpu_s))
+                    answer = await (sitting.log_in() if line.kind is Kind.LOGIN else sitting.say(line.text))
+                    self._note_cost(answer)
+                    conversation.judge(line, answer, sitting)
+                conversation.end_session()
+
+    def _wish(self) -> Wish:
+        return Wish(_AGENT, new=True, flags=self._flags)
+
+    def _note_cost(self, answer: Answer) -> None:
+        tally, stopped = self._tally, answer.stopped
+        tally.cpu_s.append(answer.cpu_s)
+        tally.wall_s.append(answer.wall_s)
+        if answer.tokens is not None:
+            tally.tokens.append(answer.tokens)
+        failed = stopped is not None and stopped.code != "cancelled"
+        tally.failed_turns += failed
+        self._failures = self._failures + 1 if failed else 0
+        if stopped and self._failures >= _FAILURES_LIMIT:
+            raise ModelFails(stopped.reason, stopped.exit_code or 1)
+
+
+class _Conversation:
+    """What one person said so far, and how the agent's answers are counted."""
+
+    def __init__(self, person: Person, tally: Tally) -> None:
+        self._person = person
+        self._tally = tally
+        self._told: list[Fact] = []
+        self._unsaved: list[tuple[Line, Fact, str]] = []
+
+    def judge(self, line: Line, answer: Answer, sitting: Sitting) -> None:
+        """Count what `answer` to `line` is worth; what is in memory is looked at after each line that tells."""
+        if line.kind in (Kind.TELL, Kind.CORRECT):
+            self._told += line.facts
+        match line.kind:
+            case Kind.TELL:
+                self._unsaved += [(line, fact, answer.said) for fact in line.facts]
+                self._note_saved(sitting.memory_lines())
+            case Kind.TALK:
+                self._note_saved(sitting.memory_lines())  # some models file a turn later
+            case Kind.GREET:
+                good = judge.is_sane_greeting(answer.said, self._person.name, answer.calls)
+                self._tally.count(GREETED, good, line.text, "one short sentence that states nothing", answer.said)
+            case Kind.ASK:
+                self._judge_found(line, answer.said)
+            case Kind.UNKNOWN:
+                unknown = judge.says_it_is_unknown(line, answer.said, self._told)
+                self._tally.count(UNKNOWN_SAID, unknown, line.text, "that it was never told", answer.said)
+        self._judge_statement(line, answer.said)
+
+    def end_session(self) -> None:
+        """Count what was never found in memory as not saved."""
+        for line, fact, answer in self._unsaved:
+            self._tally.count(SAVED, False, line.text, fact.value, answer)
+        self._unsaved = []
+
+    def _note_saved(self, memory: Sequence[str]) -> None:
+        waiting = []
+        for line, fact, answer in self._unsaved:
+            if any(judge.said(fact.value, kept) for kept in memory):
+                self._tally.count(SAVED, True, line.text, fact.value, answer)
+            else:
+                waiting.append((line, fact, answer))
+        self._unsaved = waiting
+
+    def _judge_found(self, line: Line, answer: str) -> None:
+        (fact,) = line.facts
+        good = judge.said(fact.value, answer)
+        self._tally.count(RECALLED, good, line.text, fact.value, answer)
+        if fact.old:
+            self._tally.count(CORRECTED, good, line.text, f"{fact.value}, no longer {fact.old}", answer)
+
+    def _judge_statement(self, line: Line, answer: str) -> None:
+        wrong = judge.is_wrong_statement(line, answer, self._told)
+        if line.kind in (Kind.LOGIN, Kind.GREET):
+            wrong = judge.names_another(answer, self._person.name)
+        self._tally.count_statement(wrong, line.text, answer)
