@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import ROOT, clean_environ, memos
+from support.fake_openai import Answer, Call, FakeOpenAI
 
 from memos.cli.bench import judge
 from memos.cli.bench.people import (
@@ -211,7 +212,9 @@ def test_an_answer_that_dodges_guesses_or_quotes_something_else_does_not_say_unk
         (asked("flower"), "Your vases are filled with lilac.", True),
         (asked("flower"), "I don't know, but perhaps it is lilac.", True),
         (asked("flower"), "Your favourite flowers are orchids.", True),  # on no list, but it states
-        (asked("flower"), "You have orchids on your table.", True),
+        (asked("flower"), "You have orchids in your vases.", True),
+        (asked("town"), "You live in Paris.", True),
+        (asked("flower"), "I am glad you are here.", False),
         (asked("flower"), "What flowers do you have?", False),
         (asked("flower"), 'You told me on 2026-11-23: "No colour beats maroon for me."', False),  # true, only no answer
         (asked("colour", "maroon"), "Your colour is indigo.", True),
@@ -388,6 +391,20 @@ def test_ctrl_c_prints_what_was_measured(home: Path, tmp_path: Path) -> None:
     numbers = json.loads(out)
     assert child.returncode == 130 and "numbers so far" in err and "Traceback" not in err
     assert numbers["stopped"] == "interrupted" and numbers["people"] >= 1 and numbers["scores"]["saved"]["of"] >= FACTS
+
+
+def test_a_servers_requests_are_announced_and_its_tokens_counted(home: Path) -> None:
+    (person,) = people(1, seed=1)
+    spoken = Answer(calls=(Call("send_message", {"message": "I am glad you are here."}),))
+    with FakeOpenAI(script=lambda _: spoken) as server:
+        words = ("bench", "agent", "-m", "openai/fake", "--api-base", server.url, "--people", "1", "--json")
+        done = memos(home, *words, environ=WITHOUT_VECTORS)
+        assert done.returncode == 0, done.stderr
+        assert len(server.requests) == person.lines and not server.violations
+    assert f"send {person.lines} messages to openai/fake" in done.stderr
+    numbers = json.loads(done.stdout)
+    assert numbers["turn_tokens"] == 133 and numbers["wrong_statements"] == 0
+    assert numbers["scores"]["unknown_said"]["good"] == 0 and numbers["scores"]["greeted"]["share"] == 1.0
 
 
 @pytest.mark.builtin_model

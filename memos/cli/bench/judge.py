@@ -17,6 +17,7 @@ GREETING_LIMIT_WORDS = 25
 _STOP_WORDS = frozenset(
     ("a", "an", "the", "of", "in", "on", "at", "my", "our", "by", "near", "under", "to", "and", "for", "with", "from")
 )
+_ASKING_WORDS = frozenset(("which", "where", "whose", "would", "could", "about", "there", "these"))
 _FIRST_UNSPACED = 0x2E80
 """From this code point on, scripts are written without blanks between words."""
 _MARKERS = re.compile(
@@ -30,8 +31,9 @@ _MARKERS = re.compile(
 """Ways to say that one does not know, whatever the model; English only."""
 _STATEMENT = re.compile(
     r"\byour\b[^.?!]{1,60}?\b(?:is|are|was|were)\b"
-    r"|\byou(?:'re| are| were| have| like| live| play| speak| drive| work| grew| own| prefer| take| read| come| came)\b"
+    r"|\byou (?:live|play|speak|drive|work|grew|own|prefer|take|come|came)\b"
 )
+_STATEMENT_ON_THE_TOPIC = re.compile(r"\byou(?:'re|'ve| are| were| have| had| like| read| did| do)\b")
 
 
 def said(value: str, text: str) -> bool:
@@ -100,15 +102,15 @@ def names_another(answer: str, name: str) -> bool:
 def is_wrong_statement(line: Line, answer: str, told: Iterable[Fact]) -> bool:
     """Whether the answer states something about the person that they never told.
 
-    For a question: a value of that attribute that was never told; and where nothing was told at all, words that begin
-    like a statement ("your … is", "you have …"), are no quotation, and neither ask nor deny.
+    For a question: a value of that attribute that was never told; and where nothing was told at all, words that make a
+    statement ("your … is", "you live …", "you have …" on what was asked), are no quotation, and neither ask nor deny.
     """
     known = {fact.value for fact in told} | {fact.old for fact in told}
     for fact in line.facts:
         never = [value for value in attribute(fact.attribute).values if value not in known]
         if any(said(value, answer) and not _within_told(value, known) for value in never):
             return True
-    return bool(line.facts) and not line.facts[0].value and _states_something(answer)
+    return bool(line.facts) and not line.facts[0].value and _states_something(line.text, answer)
 
 
 def _within_told(value: str, known: Iterable[str]) -> bool:
@@ -116,10 +118,16 @@ def _within_told(value: str, known: Iterable[str]) -> bool:
     return any(said(value, other) for other in known if other)
 
 
-def _states_something(answer: str) -> bool:
-    plain = _folded(re.sub(r'["“„«][^"”“»]*["”“»]', " ", answer))
-    return (
-        "?" not in plain
-        and not _MARKERS.search(plain)
-        and _STATEMENT.search(plain.replace("you told me", " ")) is not None
-    )
+def _states_something(question: str, answer: str) -> bool:
+    plain = _folded(re.sub(r'["“„«][^"”“»]*["”“»]', " ", answer)).replace("you told me", " ")
+    if "?" in plain or _MARKERS.search(plain):
+        return False
+    if _STATEMENT.search(plain):
+        return True
+    shared = _topics(_folded(question)) & _topics(plain)
+    return bool(shared and _STATEMENT_ON_THE_TOPIC.search(plain))
+
+
+def _topics(folded: str) -> set[str]:
+    """Return how the longer words begin."""
+    return {word[:5] for word in re.findall(r"\w+", folded) if len(word) > 4 and word not in _ASKING_WORDS}
