@@ -28,7 +28,7 @@ def run(
     places = Places.find(os.environ)
     for warning in read_config(places.config_file).warnings:
         sys.stderr.write(f"{warning}\n")
-    _log_to(places)
+    log_to_file(places)
     wish = Wish(agent or "", new, read_only, take_over, flags)
     database = Database.open(places.database)
     try:
@@ -79,7 +79,7 @@ def _is_a_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _log_to(places: Places) -> None:
+def log_to_file(places: Places) -> None:
     """Send warnings of the libraries and tracebacks of failed turns to a file: the screen belongs to the REPL."""
     places.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     handler = logging.FileHandler(places.logs / "memos.log", encoding="utf-8", delay=True)

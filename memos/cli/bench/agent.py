@@ -22,6 +22,7 @@ from memos.cli.bench.sitting import Answer, Sitting, open_sitting
 from memos.cli.bench.tally import CORRECTED, GREETED, RECALLED, SAVED, UNKNOWN_SAID, Tally
 from memos.cli.boot import check_model, is_remote
 from memos.cli.printing import note
+from memos.cli.run import log_to_file
 from memos.config import Places
 from memos.errors import BadInput, MemosError
 from memos.storage.database import Database
@@ -58,6 +59,7 @@ def bench_agent(
     if people_count < 1:
         raise BadInput(f"--people {people_count} lets nobody talk.", "give a number from 1")
     places = Places.find(environ)
+    log_to_file(places)
     flags = _with_model({**flags, **_FIXED_FLAGS}, places, environ)
     everyone = people(people_count, seed)
     tally, code = Tally(str(flags["model"]), seed, people_count), 0
