@@ -109,6 +109,7 @@ def _embedded(settings: Settings, places: Places) -> Processor:
         window_tokens=config.window_tokens or None,
         similarity=None if config.memory.embedding == "none" else builtin_similarity(),
         prefix_folder=places.cache / "prefixes",
+        call_format=config.embedded.format,
     )
 
 

@@ -58,6 +58,9 @@ class Embedded:
     threads: int = field(default=0, metadata={"at_least": 0})
     """Processor threads; 0 leaves one core free."""
 
+    format: str = field(default="auto", metadata={"choices": ("auto", "decomposed", "json_schema")})
+    """How calls are had: small decisions (decomposed), one JSON call (json_schema), or what suits the size (auto)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terminal:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from memos.errors import BadInput, ProcessorUnreachable
 from memos.messages import MonologueDelta, Progress, Prompt, Reply, ReplyPart, SpeechDelta
@@ -17,21 +17,23 @@ from memos.safe_text import safe_line
 
 if TYPE_CHECKING:
     from memos.llm.engine import Engine
+    from memos.llm.gguf import ModelFile
     from memos.llm.labeller import Similarity
+    from memos.llm.one_call import OneCall
 
 WINDOW_TOKENS = 8192
 """How much queue is kept at hand: the call format reads the queue itself and shows the model a few lines of it."""
 _ENGINE_WINDOW_TOKENS = 2048
 """What the model reads at once: our examples and one sentence of the user's; memory grows with it."""
 
+_ONE_CALL_WINDOW_TOKENS = 4096
+"""In one call the model reads the queue itself, so what is kept at hand and what it reads are the same."""
+
 COMPANION_PARAMETERS = 500_000_000
 """From this size on a model may put a stored line into a sentence; what it writes is checked against the line."""
 
 LARGER_BYTES = 300_000_000
 """Weights above this belong to a model that may choose its own words for small talk (0.5B in 4 bits has 400 MB)."""
-
-CallFormatName = Literal["auto", "decomposed", "json_schema"]
-"""How calls are had from a model: small decisions, one JSON call under a grammar, or what its size suggests."""
 
 _Report = Callable[[Progress], None]
 _Show = Callable[[ReplyPart], None]
@@ -54,7 +56,7 @@ class CallFormat(Protocol):
 
 
 class EmbeddedProcessor:
-    """`builtin/tiny` or `gguf:PATH`, by way of llama.cpp and the call format `decomposed`.
+    """`builtin/tiny` or `gguf:PATH`, by way of llama.cpp and a call format that suits the model's size.
 
     `weights` returns the path of the built-in model, fetching it first if need be; it is called in the worker thread
     and not at all for `gguf:PATH`. `similarity` (from the sentence embedder) makes labels and answers surer.
@@ -69,8 +71,10 @@ class EmbeddedProcessor:
         window_tokens: int | None = None,
         similarity: Similarity | None = None,
         prefix_folder: Path | None = None,
+        call_format: str = "auto",
     ) -> None:
-        """Remember what to load. `prefix_folder` keeps what the model has read of our fixed prompts, nothing else.
+        """Remember what to load. `call_format`: auto, decomposed or json_schema. `prefix_folder`
+        keeps what the model has read of our fixed prompts, nothing else.
 
         Raises: BadInput when `model` names nothing that can be loaded.
         """
@@ -78,7 +82,8 @@ class EmbeddedProcessor:
         self._path = _named_path(model)
         self._weights = weights
         self._threads = threads
-        self._window_tokens = window_tokens or WINDOW_TOKENS
+        self._one_call = call_format == "json_schema"
+        self._window_tokens = window_tokens or (_ONE_CALL_WINDOW_TOKENS if self._one_call else WINDOW_TOKENS)
         self._similarity = similarity
         self._prefix_folder = prefix_folder
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="memos-model")
@@ -88,6 +93,7 @@ class EmbeddedProcessor:
         self._engine: Engine | None = None
         self._unread: list[tuple[int, str]] = []
         self._format: CallFormat | None = None
+        self._streaming: OneCall | None = None
 
     @property
     def model(self) -> str:
@@ -105,12 +111,12 @@ class EmbeddedProcessor:
         Raises: ProcessorUnreachable, BadInput, StorageProblem when the model cannot be had or run.
         """
         loop = asyncio.get_running_loop()
-        parts: asyncio.Queue[Progress | None] = asyncio.Queue()
+        parts: asyncio.Queue[ReplyPart | None] = asyncio.Queue()
         cancelled = threading.Event()
 
-        def report(progress: Progress) -> None:
+        def report(part: ReplyPart) -> None:
             with contextlib.suppress(RuntimeError):  # the loop may have ended while the weights were on their way
-                loop.call_soon_threadsafe(parts.put_nowait, progress)
+                loop.call_soon_threadsafe(parts.put_nowait, part)
 
         def finished(work: asyncio.Future[Reply]) -> None:
             work.cancelled() or work.exception()  # looked at here, for nobody may be left to do so
@@ -119,15 +125,12 @@ class EmbeddedProcessor:
         if self._phase:  # somebody else is loading it already
             parts.put_nowait(self._phase)
         self._listeners.append(report)
-        work = loop.run_in_executor(self._worker, lambda: self._ready().reply(prompt, cancelled))
+        work = loop.run_in_executor(self._worker, lambda: self._step(prompt, cancelled, report))
         work.add_done_callback(finished)
         try:
             while (part := await parts.get()) is not None:
                 yield part
-            reply = await work
-            for delta in _deltas(reply):
-                yield delta
-            yield reply
+            yield await work
         finally:
             cancelled.set()
             self._listeners.remove(report)
@@ -149,6 +152,15 @@ class EmbeddedProcessor:
         self._closed.set()
         await asyncio.get_running_loop().run_in_executor(self._worker, self._unload)
         self._worker.shutdown(wait=False)
+
+    def _step(self, prompt: Prompt, cancelled: threading.Event, show: _Show) -> Reply:
+        call_format = self._ready()
+        if self._streaming is not None:
+            return self._streaming.reply(prompt, cancelled, show)
+        reply = call_format.reply(prompt, cancelled)
+        for delta in _deltas(reply):
+            show(delta)
+        return reply
 
     def _ready(self) -> CallFormat:
         """Return the call format over a loaded model; in the worker thread only."""
@@ -176,16 +188,27 @@ class EmbeddedProcessor:
         from memos.llm.gguf import read_gguf
 
         file = read_gguf(path)
+        if self._one_call:
+            return self._one_call_format(path, file)
+        window_tokens = min(_ENGINE_WINDOW_TOKENS, file.context_tokens or _ENGINE_WINDOW_TOKENS)
         larger = path.stat().st_size > LARGER_BYTES
         if file.parameters < COMPANION_PARAMETERS:
-            return Decomposed(self._engine_for(path, SLOTS), self._similarity, go_on=self._go_on, larger=larger)
+            engine = self._engine_for(path, SLOTS, window_tokens)
+            return Decomposed(engine, self._similarity, go_on=self._go_on, larger=larger)
         from memos.llm.companion import SLOTS as COMPANION_SLOTS
         from memos.llm.companion import Companion
 
-        engine = self._engine_for(path, COMPANION_SLOTS)
+        engine = self._engine_for(path, COMPANION_SLOTS, window_tokens)
         return Companion(engine, Decomposed(engine, self._similarity, go_on=self._go_on, larger=larger))
 
-    def _engine_for(self, path: Path, slots: int, window_tokens: int = _ENGINE_WINDOW_TOKENS) -> Engine:
+    def _one_call_format(self, path: Path, file: ModelFile) -> CallFormat:
+        from memos.llm.one_call import SLOTS, OneCall
+
+        window_tokens = min(self._window_tokens, file.context_tokens or self._window_tokens)
+        self._streaming = OneCall(self._engine_for(path, SLOTS, window_tokens))
+        return self._streaming
+
+    def _engine_for(self, path: Path, slots: int, window_tokens: int) -> Engine:
         from memos.llm.engine import Engine, default_threads
 
         self._engine = Engine(
@@ -209,7 +232,7 @@ class EmbeddedProcessor:
         call_format.warm_up()
 
     def _unload(self) -> None:
-        self._format = None
+        self._format = self._streaming = None
         if self._engine is not None:
             self._engine.close()
             self._engine = None

@@ -1,0 +1,235 @@
+"""The call format `json_schema`: one JSON call a step, written under a grammar after a few examples, shown as it comes.
+
+What never changes stands first (instructions, examples), then the queue, then the blocks beside the newest event, so
+that an edited block is read again and nothing else (prompt profile `small`).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from memos.llm.call_grammar import ARGUMENTS, FUNCTION, THOUGHTS, Lengths, call_grammar
+from memos.llm.engine import Completion
+from memos.llm.speech_decoder import SpeechDecoder
+from memos.messages import (
+    Block,
+    Counters,
+    EventKind,
+    Finish,
+    FunctionCall,
+    FunctionSchema,
+    Message,
+    MonologueDelta,
+    Notice,
+    Prompt,
+    Reply,
+    ReplyPart,
+    SpeechDelta,
+    new_id,
+)
+
+SLOTS = 1
+SLOT = 0
+_SPEAK = "send_message"
+_FIRST = Lengths()
+_SHORTER = Lengths(thoughts_chars=60, string_chars=160)
+_MAX_TOKENS = 256
+_REPLY_TOKENS = 2 * _MAX_TOKENS
+_QUEUE_STEP = 8
+"""Old messages leave the prompt in lots: each time one leaves, all after it is read again."""
+_LINE_LIMIT_CHARS = 1200
+_CHARS_PER_TOKEN = 3
+_UNFINISHED = "The model did not come to the end of its reply; ask again, or say it in fewer words."
+_PERSON_AND_AGENT = ("human", "persona")
+
+Show = Callable[[ReplyPart], None]
+
+
+class GrammarCompleter(Protocol):
+    """The part of the engine that writes under a grammar."""
+
+    @property
+    def window_tokens(self) -> int:
+        """How much it can read and write at once."""
+        ...
+
+    def complete(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        slot: int = 0,
+        grammar: str | None = None,
+        on_text: Callable[[str], None] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Completion:
+        """Continue `prompt`."""
+        ...
+
+
+class OneCall:
+    """Has the model write the next call. Blocks while it works: for a worker thread."""
+
+    def __init__(self, engine: GrammarCompleter, *, max_tokens: int = _MAX_TOKENS) -> None:
+        self._engine = engine
+        self._max_tokens = max_tokens
+        self._shots = fixed_prompt()
+
+    def prefixes(self) -> tuple[tuple[int, str], ...]:
+        """Return what each slot of the engine always begins with."""
+        return ((SLOT, self._shots),)
+
+    def warm_up(self) -> None:
+        """Do nothing more: the prefix is all there is to read."""
+
+    def reply(self, prompt: Prompt, cancelled: threading.Event | None = None, show: Show = lambda _: None) -> Reply:
+        """Write the next step, `show`ing thoughts and words as they come; a call without an end is asked anew, once."""
+        text = f"{self._shots}{live_part(prompt, self._room_chars(), self._shots)}Call:"
+        for lengths in (_FIRST, _SHORTER):
+            growing = GrowingCall(show)
+            done = self._engine.complete(
+                text,
+                max_tokens=self._max_tokens,
+                slot=SLOT,
+                grammar=call_grammar(prompt.functions, lengths),
+                on_text=growing.feed,
+                cancelled=cancelled,
+            )
+            if done.finish is Finish.CANCELLED:
+                return Reply(growing.thoughts, growing.said, finish=Finish.CANCELLED, usage=done.usage)
+            if call := growing.call():
+                return Reply(growing.thoughts, calls=(call,), usage=done.usage)
+            if growing.said:  # it has been seen: no second version of it
+                break
+        show(Notice(_UNFINISHED))
+        return Reply(growing.thoughts, growing.said or growing.thoughts, usage=done.usage)
+
+    def _room_chars(self) -> int:
+        tokens = self._engine.window_tokens - _REPLY_TOKENS
+        return max(0, tokens * _CHARS_PER_TOKEN - len(self._shots))
+
+
+@dataclass(slots=True)
+class GrowingCall:
+    """A call while it is written."""
+
+    show: Show
+    _raw: str = ""
+    _thoughts: SpeechDecoder = field(default_factory=lambda: SpeechDecoder(THOUGHTS))
+    _speech: SpeechDecoder = field(default_factory=SpeechDecoder)
+    _begins: int = 0
+
+    @property
+    def thoughts(self) -> str:
+        """What has been shown of the thoughts."""
+        return self._thoughts.said
+
+    @property
+    def said(self) -> str:
+        """What has been shown of the words for the user."""
+        return self._speech.said
+
+    def feed(self, piece: str) -> None:
+        """Take the next piece and show what became certain."""
+        self._raw += piece
+        if not self._begins:
+            self._feed_thoughts(piece)
+        else:
+            self._feed_speech(piece)
+
+    def _feed_thoughts(self, piece: str) -> None:
+        if words := self._thoughts.feed(piece):
+            self.show(MonologueDelta(words))
+        mark = f'"{FUNCTION}":"{_SPEAK}","{ARGUMENTS}":'
+        if (place := self._raw.find(mark)) >= 0:
+            self._begins = place + len(mark)
+            self._feed_speech(self._raw[self._begins :])
+
+    def _feed_speech(self, piece: str) -> None:
+        if words := self._speech.feed(piece):
+            self.show(SpeechDelta(words))
+
+    def call(self) -> FunctionCall | None:
+        """Return the call if it is whole, and show the rest of its words."""
+        try:
+            written = json.loads(self._raw)
+        except ValueError:
+            return None
+        arguments: dict[str, Any] = written[ARGUMENTS]
+        message = str(arguments.get("message", "")) if written[FUNCTION] == _SPEAK else ""
+        if message != self.said and message.startswith(self.said):
+            self.show(SpeechDelta(message[len(self.said) :]))
+        return FunctionCall(new_id(), written[FUNCTION], json.dumps(arguments, ensure_ascii=False))
+
+
+def live_part(prompt: Prompt, room_chars: int, shots: str) -> str:
+    """Return what follows the examples: as much of the queue as there is room for, blocks beside the newest event."""
+    newest = max((i for i, row in enumerate(prompt.queue) if row.role == "user"), default=0)
+    state = _state(prompt, shots)
+    lines = ["".join(_lines(row)) for row in prompt.queue]
+    needed = len(state) + sum(len(line) for line in lines[newest:])
+    start = 0
+    while start < newest and needed + sum(len(line) for line in lines[start:newest]) > room_chars:
+        start += _QUEUE_STEP
+    start = min(start, newest)
+    return "".join([*lines[start:newest], state, *lines[newest:]])
+
+
+def _state(prompt: Prompt, shots: str) -> str:
+    """Return the blocks and what else is new at every step."""
+    others = [_signature(f) for f in prompt.functions if f"{f.name}(" not in shots]
+    also = f"\nAlso: {' '.join(others)}" if others else ""
+    blocks = [_block(block) for label in _PERSON_AND_AGENT[::-1] for block in prompt.blocks if block.label == label]
+    more = [_block(block) for block in prompt.blocks if block.label not in _PERSON_AND_AGENT]
+    return f"{also}\n{_counted(prompt.counters)}{''.join([*more, *blocks])}"
+
+
+def _signature(function: FunctionSchema) -> str:
+    required = [name for name in function.parameters.get("required", ()) if name != "request_heartbeat"]
+    meaning = next(iter(function.description.splitlines()), "")
+    return f"{function.name}({', '.join(required)}): {meaning}"
+
+
+def _counted(counters: Counters) -> str:
+    kept = counters.archival_count
+    return f"Archive: {kept} {'note' if kept == 1 else 'notes'}.\n" if kept else ""
+
+
+def _block(block: Block) -> str:
+    return f"Core memory, {block.label}: {block.value.strip() or '(empty)'}\n"
+
+
+def _lines(row: Message) -> list[str]:
+    match row.role:
+        case "user":
+            words = row.content or ("The person is here." if row.kind is EventKind.LOGIN else "")
+            return [f"Event {row.kind or EventKind.USER_MESSAGE}: {_one_line(words)}\n"]
+        case "tool":
+            return [f"Result {'Failed' if row.ok is False else 'OK'}: {_one_line(row.content)}\n"]
+    return [f"Call: {_written(row.content, call)}\n" for call in row.calls]
+
+
+def _written(thoughts: str, call: FunctionCall) -> str:
+    """Return a stored call as the model wrote it, so that the engine finds what it has read."""
+    try:
+        arguments = json.loads(call.arguments)
+    except ValueError:
+        arguments = {}
+    whole = {THOUGHTS: thoughts, FUNCTION: call.name, ARGUMENTS: arguments}
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))[:_LINE_LIMIT_CHARS]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LINE_LIMIT_CHARS]
+
+
+def fixed_prompt() -> str:
+    """Return the instructions and examples that never change."""
+    from importlib.resources import files
+
+    return (files("memos.prompts") / "one_call" / "one_call.txt").read_text(encoding="utf-8")
