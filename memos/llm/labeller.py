@@ -37,7 +37,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """Labels, where their examples lie, and the weights of the witnesses.
+    """Labels (each one token of the model), where their examples lie, and the weights of the witnesses.
 
     `NAME.txt` in `memos/prompts/decomposed` is what the model reads before each sentence, `NAME.tsv` holds the
     examples whose nearness counts. The weights fitted on a model of 0.1B parameters are far from those of 1.5B.
@@ -49,8 +49,6 @@ class LabelSet:
     model_alone: Weights
     larger_together: Weights
     larger_alone: Weights
-    tokens: tuple[str, ...] = ()
-    """What the model reads for each label, where that is coarser than the labels."""
 
     def weights(self, *, examples: bool, larger: bool) -> Weights:
         """Return how much the witnesses count that there are."""
@@ -59,30 +57,16 @@ class LabelSet:
         return self.together if examples else self.model_alone
 
 
-TALK, GREETING, FACT, ARCHIVE = "talk", "greeting", "fact", "archive"
-CORRECTION, DELETION = "correction", "deletion"
-QUESTION, EVERYTHING, PAST = "question", "everything", "past"
+TALK, FACT, QUESTION = "talk", "fact", "question"
 KIND = LabelSet(
     "kind",
-    (TALK, GREETING, FACT, ARCHIVE, CORRECTION, DELETION, QUESTION, EVERYTHING, PAST),
-    tokens=("talk", "talk", "fact", "fact", "change", "change", "question", "question", "question"),
-    together=Weights(0.89, 15.07, (4.42, 3.19, -0.37, -0.34, -0.51, -1.11, -1.16, -1.76, -2.36)),
-    model_alone=Weights(1.09, 0.0, (5.58, 4.74, 0.04, -1.62, -1.29, -1.76, -1.0, -2.28, -2.4)),
-    larger_together=Weights(0.93, 8.23, (0.2, 0.0, 1.45, 1.0, 0.0, 0.0, -1.66, -2.0, -2.0)),
-    larger_alone=Weights(1.01, 0.0, (0.27, -1.0, 1.49, -1.0, 0.5, 0.0, -1.76, -3.0, -3.0)),
+    (TALK, FACT, QUESTION),
+    together=Weights(1.57, 15.18, (5.28, -1.18, -4.1)),
+    model_alone=Weights(1.64, 0.0, (5.45, -1.41, -4.04)),
+    larger_together=Weights(0.93, 8.23, (0.2, 1.45, -1.66)),
+    larger_alone=Weights(1.01, 0.0, (0.27, 1.49, -1.76)),
 )
-"""What the user wants with a sentence. The model tells four of these apart, the examples all nine."""
-
-TODAY, YESTERDAY, WEEK, MONTH, BEFORE = "today", "yesterday", "week", "month", "before"
-DAYS = LabelSet(
-    "days",
-    (TODAY, YESTERDAY, WEEK, MONTH, BEFORE),
-    together=Weights(0.5, 15.0, (0.0, 0.0, 0.0, 0.0, 0.0)),
-    model_alone=Weights(1.0, 0.0, (0.0, 0.0, 0.0, 0.0, 0.0)),
-    larger_together=Weights(1.0, 8.0, (0.0, 0.0, 0.0, 0.0, 0.0)),
-    larger_alone=Weights(1.0, 0.0, (0.0, 0.0, 0.0, 0.0, 0.0)),
-)
-"""Which days a question about the past means."""
+"""What the user wants with a sentence."""
 
 NAME, OTHER = "name", "other"
 OWN_NAME = LabelSet(
@@ -140,10 +124,9 @@ class Labeller:
     def witnesses(self, sentence: str, leave_out: str | None = None) -> tuple[list[float], list[float]]:
         """Return what each witness gives each label: log probabilities, and mean cosines of the nearest examples."""
         words = " ".join(sentence.split())[:_LIMIT_CHARS]
-        tokens = [f" {token}" for token in self._set.tokens or self._set.labels]
-        different = list(dict.fromkeys(tokens))
-        model = self._engine.next_token(f"{self._shots}{words} =>", different, slot=self._slot)
-        return [model[different.index(token)] for token in tokens], self.nearness(words, leave_out)
+        tokens = [f" {label}" for label in self._set.labels]
+        model = self._engine.next_token(f"{self._shots}{words} =>", tokens, slot=self._slot)
+        return model, self.nearness(words, leave_out)
 
     def nearness(self, sentence: str, leave_out: str | None = None) -> list[float]:
         """Return the mean cosine of the nearest examples of each label: cheap, for a first choice among many."""
