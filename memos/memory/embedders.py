@@ -31,7 +31,7 @@ _DIMS = 384
 _WINDOW_TOKENS = 256
 _TEXT_LIMIT_CHARS = 8_000  # far more than the window holds; keeps the tokenizer from reading a whole book
 _BATCH_TOKENS = 512  # bigger batches are hardly faster and cost hundreds of megabytes
-_CACHED_TEXTS = 512
+_CACHED_TEXTS = 4096  # 6 MB: our examples, and the lines and words of a block
 
 Similarity = Callable[[str, Sequence[str]], list[float]]
 """Cosine of one text to each of many, from -1 to 1, in their order."""

@@ -51,6 +51,7 @@ FUNCTIONS = (
     _schema("core_memory_replace", "name", "old_content", "new_content"),
     _schema("archival_memory_insert", "content"),
     _schema("conversation_search", "query"),
+    _schema("conversation_search_date", "start_date", "end_date", "page"),
     _schema("archival_memory_search", "query"),
 )
 
@@ -70,7 +71,7 @@ class World:
     def turn(self, text: str, kind: EventKind = EventKind.USER_MESSAGE) -> str:
         """Let the clerk answer one event and return what it said."""
         queue = [Message("user", text, "a", "t", kind=kind)]
-        for _ in range(8):
+        for _ in range(16):
             blocks = (Block("persona", "A clerk.", 2000), Block("human", self.human, self.limit_chars))
             counters = Counters(datetime(2026, 11, 23, 14, 5, tzinfo=UTC), len(self.said), len(self.archive))
             reply = self.clerk.reply(Prompt("", FUNCTIONS, blocks, tuple(queue), counters))
@@ -95,9 +96,11 @@ class World:
             case "core_memory_replace":
                 if self.human.count(arguments["old_content"]) != 1:
                     return False, "not found"
-                self.human = self.human.replace(arguments["old_content"], arguments["new_content"])
+                self.human = self.human.replace(arguments["old_content"], arguments["new_content"]).strip()
             case "archival_memory_insert":
                 self.archive.append(arguments["content"])
+            case "conversation_search_date":
+                return True, self._page("", self.said, "user: ")
             case "conversation_search":
                 return True, self._page(arguments["query"], self.said, "user: ")
             case "archival_memory_search":

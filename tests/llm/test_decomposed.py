@@ -13,7 +13,10 @@ import pytest
 
 from memos.llm.decomposed import NOTHING, OFFER, SLOTS, Decomposed, current_turn, sentences, stated_name
 from memos.llm.engine import Engine
-from memos.llm.filed_lines import FiledLine, filed_lines, nearest_line, search_hits
+from memos.llm.filed_lines import FiledLine, filed_lines, search_hits
+from memos.llm.filing import NOTHING_TO_FORGET
+from memos.llm.finding import NOT_READ
+from memos.llm.nearness import ANSWERS, Nearness, pieces
 from memos.llm.small_talk import SmallTalk
 from memos.llm.weights import builtin_weights
 from memos.memory.index import builtin_similarity
@@ -31,7 +34,9 @@ FUNCTIONS = (
     schema("send_message", "message"),
     schema("pause_heartbeats", "minutes"),
     schema("core_memory_append", "name", "content", "request_heartbeat"),
+    schema("core_memory_replace", "name", "old_content", "new_content", "request_heartbeat"),
     schema("archival_memory_insert", "content", "request_heartbeat"),
+    schema("conversation_search_date", "start_date", "end_date", "page", "request_heartbeat"),
     schema("conversation_search", "query", "page", "request_heartbeat"),
     schema("archival_memory_search", "query", "page", "request_heartbeat"),
 )
@@ -170,7 +175,7 @@ def test_small_talk_is_one_short_sentence_that_claims_nothing(clerk: Decomposed,
     assert name == "send_message"
     assert len(sentences(arguments["message"])) == 1
     assert len(arguments["message"].split()) <= 16
-    assert "Ana" not in arguments["message"]
+    assert "bees" not in arguments["message"]
 
 
 @builtin_model
@@ -282,5 +287,155 @@ def test_search_results_are_read_with_speaker_and_day() -> None:
 
 def test_without_an_embedder_shared_words_find_the_line() -> None:
     lines = [FiledLine("I keep bees."), FiledLine("The spare key is under the pot.")]
-    assert nearest_line("Where is the spare key?", lines, None) == (lines[1], True)
-    assert nearest_line("What is my name?", lines, None)[1] is False
+    nearness = Nearness(None)
+    found = nearness.answers("Where is the spare key?", lines)[0]
+    assert found.line == lines[1] and found.score >= ANSWERS
+    assert nearness.answers("What is my surname?", lines)[0].score < ANSWERS
+
+
+def test_a_line_of_two_facts_is_near_to_a_question_about_each() -> None:
+    line = FiledLine("My name is Ana, and I keep bees.")
+    assert "and I keep bees." in pieces(line.words)
+    for question in ("What do I keep?", "Which animals do I keep?"):
+        assert Nearness(builtin_similarity()).answers(question, [line])[0].score >= ANSWERS, question
+
+
+TEA = '2026-11-20: "I drink green tea in the morning."'
+OLD_HOME = '2026-11-20: "I live in Tallinn near the harbour."'
+
+
+@builtin_model
+def test_a_correction_takes_the_place_of_the_line_it_corrects(clerk: Decomposed) -> None:
+    told = event("Actually I live in Riga now, no longer in Tallinn.")
+    first = clerk.reply(prompt(told, human=f"{TEA}\n{OLD_HOME}"))
+    new = '2026-11-23: "Actually I live in Riga now, no longer in Tallinn."'
+    assert call_of(first) == (
+        "core_memory_replace",
+        {"name": "human", "old_content": OLD_HOME, "new_content": new, "request_heartbeat": True},
+    )
+    second = clerk.reply(prompt(told, *after(first), human=f"{TEA}\n{new}"))
+    name, arguments = call_of(second)
+    assert name == "send_message"
+    assert arguments["message"].startswith('Changed: "I live in Tallinn near the harbour." is now "Actually')
+
+
+@builtin_model
+def test_a_correction_that_the_block_refuses_is_filed_beside_the_old_line(clerk: Decomposed) -> None:
+    told = event("Actually I live in Riga now, no longer in Tallinn.")
+    first = clerk.reply(prompt(told, human=OLD_HOME))
+    second = clerk.reply(prompt(told, *after(first, "not found", ok=False), human=OLD_HOME))
+    assert call_of(second)[0] == "core_memory_append"
+
+
+@builtin_model
+def test_a_fact_of_another_kind_leaves_the_lines_alone(clerk: Decomposed) -> None:
+    name, _ = call_of(clerk.reply(prompt(event("My neighbour Ilse repairs clocks."), human=f"{TEA}\n{OLD_HOME}")))
+    assert name == "core_memory_append"
+
+
+@builtin_model
+def test_of_two_lines_about_the_same_the_newer_is_quoted_first(clerk: Decomposed) -> None:
+    human = f'{OLD_HOME}\n{TEA}\n2026-11-22: "I live in Riga now."'
+    message = call_of(clerk.reply(prompt(event("Where do I live?"), human=human)))[1]["message"]
+    assert message.startswith('You told me on 2026-11-22: "I live in Riga now."')
+
+
+@builtin_model
+def test_a_line_is_taken_out_when_the_user_wants_it_forgotten(clerk: Decomposed) -> None:
+    told = event("Please forget that I drink green tea.")
+    first = clerk.reply(prompt(told, human=f"{TEA}\n{OLD_HOME}"))
+    name, arguments = call_of(first)
+    assert (name, arguments["old_content"], arguments["new_content"]) == ("core_memory_replace", TEA, "")
+    name, arguments = call_of(clerk.reply(prompt(told, *after(first), human=OLD_HOME)))
+    assert name == "send_message"
+    assert arguments["message"].startswith('Taken out of my notes: "I drink green tea in the morning."')
+
+
+@builtin_model
+def test_nothing_is_taken_out_when_nothing_is_near(clerk: Decomposed) -> None:
+    reply = clerk.reply(prompt(event("Please delete my bank account number."), human=OLD_HOME))
+    assert call_of(reply) == ("send_message", {"message": NOTHING_TO_FORGET})
+
+
+@builtin_model
+def test_what_was_taken_back_is_not_quoted_from_the_record(clerk: Decomposed) -> None:
+    asked = event("What do I drink in the morning?")
+    first = clerk.reply(prompt(asked, recall=9))
+    page = (
+        "Showing 1-2 of 2 results (page 0):\n"
+        "[2026-11-20 09:00] user: I drink green tea in the morning.\n"
+        "[2026-11-21 09:00] user: Please forget that I drink green tea."
+    )
+    second = clerk.reply(prompt(asked, *after(first, page), recall=9))
+    assert call_of(second) == ("send_message", {"message": NOTHING})
+
+
+@builtin_model
+def test_asked_what_it_knows_the_clerk_lists_its_lines(clerk: Decomposed) -> None:
+    reply = clerk.reply(prompt(event("What do you know about me?"), human=f"{TEA}\n{OLD_HOME}", archival=2))
+    message = call_of(reply)[1]["message"]
+    assert TEA in message and OLD_HOME in message and "archive holds 2 more" in message
+
+
+@builtin_model
+def test_a_question_about_yesterday_is_looked_up_by_date(clerk: Decomposed) -> None:
+    asked = event("What did I tell you yesterday?")
+    first = clerk.reply(prompt(asked, recall=9))
+    name, arguments = call_of(first)
+    assert name == "conversation_search_date"
+    assert (arguments["start_date"], arguments["end_date"]) == ("2026-11-22", "2026-11-22")
+    page = (
+        "Showing 1-2 of 2 results (page 0):\n"
+        "[2026-11-22 09:00] user: My sister plays the harp.\n"
+        "[2026-11-22 09:00] Clerk: Filed."
+    )
+    message = call_of(clerk.reply(prompt(asked, *after(first, page), recall=9)))[1]["message"]
+    assert message == 'On 2026-11-22 you told me: "My sister plays the harp."'
+
+
+@builtin_model
+def test_what_belongs_into_the_archive_goes_there(clerk: Decomposed) -> None:
+    told = event("Put into the archive that the boiler was serviced in May.")
+    name, arguments = call_of(clerk.reply(prompt(told)))
+    assert name == "archival_memory_insert" and "boiler was serviced in May" in arguments["content"]
+
+
+@builtin_model
+def test_a_full_block_moves_its_oldest_lines_to_the_archive_and_loses_nothing(clerk: Decomposed) -> None:
+    told = event("My neighbour Ilse repairs clocks.")
+    lines = [f'2026-11-{day:02}: "On day {day} I counted {day * 7} herons by the river."' for day in range(1, 20)]
+    queue: list[Message] = [told]
+    human, archive = "\n".join(lines), []
+    limit_chars = len(human) + 10
+    for _ in range(6):
+        blocks = (Block("human", human, limit_chars),)
+        reply = clerk.reply(Prompt("", FUNCTIONS, blocks, tuple(queue), Counters(NOW, 0, len(archive))))
+        name, arguments = call_of(reply)
+        if name == "send_message":
+            break
+        if name == "archival_memory_insert":
+            archive.append(arguments["content"])
+        elif name == "core_memory_replace":
+            assert human.count(arguments["old_content"]) == 1
+            human = human.replace(arguments["old_content"], arguments["new_content"]).strip()
+        else:
+            human = f"{human}\n{arguments['content']}"
+        assert len(human) <= limit_chars
+        queue += after(reply)
+    kept = human + "\n".join(archive)
+    assert all(line in kept for line in lines) and "Ilse repairs clocks" in human
+    assert search_hits(f"[2026-11-23 14:05] {archive[0]}", spoken=False)[0] == filed_lines(lines[0])[0]
+
+
+@builtin_model
+def test_a_fact_in_another_language_is_filed_and_found(clerk: Decomposed) -> None:
+    name, arguments = call_of(clerk.reply(prompt(event("Mi hermana trabaja en un hospital de Bilbao."))))
+    assert name == "core_memory_append"
+    asked = clerk.reply(prompt(event("¿Dónde trabaja mi hermana?"), human=arguments["content"]))
+    assert "Bilbao" in call_of(asked)[1]["message"]
+
+
+@builtin_model
+def test_a_question_it_cannot_read_is_not_guessed_at(clerk: Decomposed) -> None:
+    asked = clerk.reply(prompt(event("Wie heißt die Schule meiner Tochter?"), human=OLD_HOME))
+    assert call_of(asked) == ("send_message", {"message": NOT_READ})
