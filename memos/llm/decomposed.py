@@ -41,8 +41,8 @@ from memos.messages import EventKind, FunctionCall, Message, Prompt, Reply, new_
 
 __all__ = ["NOTHING", "NOT_FILED", "Decision", "Decomposed", "as_reply", "current_turn", "quote"]
 
-KIND_SLOT, NAME_SLOT, TALK_SLOT, EXTRACT_SLOT = range(4)
-SLOTS = 4
+KIND_SLOT, NAME_SLOT, TALK_SLOT, EXTRACT_SLOT, DAYS_SLOT, LANGUAGE_SLOT = range(6)
+SLOTS = 6
 
 _SENTENCES_LIMIT = 8
 _SURE = 0.5
@@ -94,7 +94,7 @@ class Decomposed:
         self._finding = Finding(
             nearness,
             self._own_name,
-            Labeller(engine, similarity, DAYS, slot=EXTRACT_SLOT, larger=larger),
+            Labeller(engine, similarity, DAYS, slot=DAYS_SLOT, larger=larger),
             kind_of=self._kind_of,
             correction=self._correction,
             reads=self._reads,
@@ -107,6 +107,8 @@ class Decomposed:
             (NAME_SLOT, "name.txt"),
             (TALK_SLOT, "talk.txt"),
             (EXTRACT_SLOT, "own_name.txt"),
+            (DAYS_SLOT, "days.txt"),
+            (LANGUAGE_SLOT, "language.txt"),
         )
         return tuple((slot, prompt_text(name)) for slot, name in names)
 
@@ -176,7 +178,7 @@ class Decomposed:
         """Whether the model takes the question for English."""
         shots = prompt_text("language.txt")
         words = " ".join(question.split())[:_QUESTION_LIMIT_CHARS]
-        english, other = self._engine.next_token(f"{shots}{words} =>", [" English", " other"], slot=EXTRACT_SLOT)
+        english, other = self._engine.next_token(f"{shots}{words} =>", [" English", " other"], slot=LANGUAGE_SLOT)
         return english - other >= _ENGLISH
 
     def _users_name(self, prompt: Prompt) -> str:

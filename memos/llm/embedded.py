@@ -217,6 +217,7 @@ class EmbeddedProcessor:
             window_tokens=window_tokens,
             slots=slots,
             prefix_folder=self._prefix_folder,
+            writes_much=self._one_call,
         )
         return self._engine
 

@@ -63,9 +63,19 @@ class Engine:
     """A loaded model. Each slot keeps what it last read, so a prompt costs only what differs from the slot's last."""
 
     def __init__(
-        self, path: Path, *, threads: int, window_tokens: int, slots: int = 1, prefix_folder: Path | None = None
+        self,
+        path: Path,
+        *,
+        threads: int,
+        window_tokens: int,
+        slots: int = 1,
+        prefix_folder: Path | None = None,
+        writes_much: bool = False,
     ) -> None:
         """Load the model. `prefix_folder`: where `read_prefix` keeps what it has read, until `close_door`.
+
+        `writes_much` has the weights laid out anew: 1.5B then write 17 tokens per CPU second and not 12, but loading
+        takes 3 s and not 1, during which nothing else in the process runs, and 600 MB more. Reading is as quick.
 
         Raises: BadInput when the file is not a model this engine can run.
         """
@@ -78,6 +88,7 @@ class Engine:
             prefix_folder = None
         try:
             settings = _settings(path, threads, window_tokens, slots)
+            settings.no_extra_bufts = not writes_much
             if prefix_folder is not None:
                 settings.slot_save_path = f"{prefix_folder}{os.sep}"
             self._server: Any = _start(path, settings, self._door, key)

@@ -6,15 +6,17 @@ import json
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memos.llm.companion import Companion, says_the_same
-from memos.llm.decomposed import Decision, quote
-from memos.llm.engine import Completion
+from memos.llm.companion import SLOTS, Companion, says_the_same
+from memos.llm.decomposed import Decision, Decomposed, quote
+from memos.llm.engine import Completion, Engine
 from memos.llm.filed_lines import FiledLine
+from memos.llm.weights import builtin_weights
 from memos.messages import Counters, EventKind, Finish, FunctionSchema, Message, Prompt, TokenUsage
 
 SPEAK = FunctionSchema("send_message", "", {"type": "object", "properties": {"message": {"type": "string"}}})
@@ -161,3 +163,15 @@ def test_an_unfaithful_sentence_leaves_the_quote() -> None:
 
 def test_what_quotes_nothing_is_left_alone() -> None:
     assert answer("I have nothing about that.", "You live in Lima.") == ("I have nothing about that.", 0)
+
+
+@pytest.mark.builtin_model
+def test_all_fixed_prompts_and_a_long_sentence_fit_the_window_together(builtin_cache: Path) -> None:
+    engine = Engine(builtin_weights(builtin_cache, lambda _: None), threads=1, window_tokens=2048)
+    prefixes = Companion(engine, Decomposed(engine, None)).prefixes()
+    slots = [slot for slot, _ in prefixes]
+    assert sorted(slots) == list(range(SLOTS))
+    tokens = [engine.complete(prefix, max_tokens=1).usage.prompt_tokens or 0 for _, prefix in prefixes]
+    engine.close()
+    assert max(tokens) <= 600
+    assert sum(tokens) <= 2048 - 200
