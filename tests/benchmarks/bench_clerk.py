@@ -3,6 +3,7 @@
 Not a test: `python tests/benchmarks/bench_clerk.py [--people N] [--seed S] [--verbose]` prints what was saved, quoted,
 said to be unknown and greeted, and the CPU seconds a turn. `... fit` prints the weights for `memos/llm/labeller.py`,
 fitted on the labelled examples alone, never on the people in here. None of these phrasings stands in a prompt.
+`... changes` corrects and deletes: facts and phrasings nothing was fitted on.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class World:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("people", "fit"), default="people")
+    parser.add_argument("what", nargs="?", choices=("people", "changes", "fit"), default="people")
     parser.add_argument("--people", type=int, default=22)
     parser.add_argument("--facts", type=int, default=10)
     parser.add_argument("--seed", type=int, default=7)
@@ -138,8 +139,51 @@ def main() -> None:
     if options.what == "fit":
         fit(engine, similarity, KIND, KIND_SLOT)
         fit(engine, similarity, OWN_NAME, NAME_SLOT)
+    elif options.what == "changes":
+        changes(options, lambda: World(clerk, similarity))
     else:
         people(options, lambda: World(clerk, similarity))
+
+
+def changes(options: argparse.Namespace, new_world: Callable[[], World]) -> None:
+    """Let every person tell eight facts, correct four, have two forgotten, and ask for all of these."""
+    random.seed(options.seed)
+    rows = [line.split("\t") for line in (HERE / "clerk_changes.tsv").read_text("utf-8").splitlines()]
+    score: Counter[str] = Counter()
+
+    def note(what: str, good: bool, *detail: str) -> None:
+        score[what] += good
+        score[f"{what} of"] += 1
+        if options.verbose or not good:
+            print(f"{'  ok ' if good else 'MISS '}{what}: " + " | ".join(detail).replace("\n", " / "))
+
+    for _ in range(options.people):
+        world = new_world()
+        told = random.sample(rows, 8)
+        for statement, _, _, _, value, _ in told:
+            answer = world.turn(statement)
+            note("saved", value in world.human, statement, answer)
+        for statement, correction, *_ in told[:4]:
+            answer = world.turn(correction)
+            note("replaced", statement not in world.human and correction in world.human, correction, answer)
+        others = [statement for statement, *_ in told[6:]]
+        for statement, _, _, _, _, deletion in told[4:6]:
+            answer = world.turn(deletion)
+            note("forgotten", statement not in world.human, deletion, answer)
+        note("others kept", all(statement in world.human for statement in others), world.human)
+        asked = replace(world, said=list(world.said))
+        for _, _, new, question, old, _ in told[:4]:
+            answer = asked.turn(question)
+            note("new value", new in answer, question, answer)
+            note("new value alone or first", new in answer.split("Earlier:")[0] and old != new, question, answer)
+        for statement, _, _, question, _, _ in told[4:6]:
+            answer = asked.turn(question)
+            note("not quoted when forgotten", statement not in answer, question, answer)
+        for row in random.sample([row for row in rows if row not in told], 4):
+            answer = asked.turn(row[3])
+            note("unknown", answer == NOTHING, row[3], answer)
+    for what in [what for what in score if not what.endswith(" of")]:
+        print(f"{what:26} {score[what]}/{score[f'{what} of']}  {score[what] / score[f'{what} of']:.1%}")
 
 
 def people(options: argparse.Namespace, new_world: Callable[[], World]) -> None:
