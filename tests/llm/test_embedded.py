@@ -31,7 +31,11 @@ from memos.messages import (
 )
 
 Weights = Callable[[Callable[[Progress], None]], Path]
-SPEAK = FunctionSchema("send_message", "", {"type": "object", "properties": {"message": {"type": "string"}}})
+SPEAK = FunctionSchema(
+    "send_message",
+    "",
+    {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]},
+)
 
 
 def prompt(text: str, human: str = "") -> Prompt:
@@ -114,6 +118,18 @@ def test_closing_while_it_warms_up_does_not_wait_for_the_end(weights: Weights) -
             await warming
 
     asyncio.run(close_early())
+
+
+@pytest.mark.builtin_model
+def test_one_json_call_streams_its_thoughts_and_ends_in_a_call_that_is_offered(weights: Weights) -> None:
+    processor = EmbeddedProcessor("builtin/tiny", weights, threads=1, call_format="json_schema")
+    parts = asyncio.run(parts_of(processor, prompt("Good morning!")))
+    reply = parts[-1]
+    assert isinstance(reply, Reply)
+    assert [call.name for call in reply.calls] == ["send_message"]
+    spoken = "".join(part.text for part in parts if isinstance(part, SpeechDelta))
+    assert spoken == json.loads(reply.calls[0].arguments)["message"]
+    assert "".join(part.text for part in parts if isinstance(part, MonologueDelta)) == reply.monologue
 
 
 def test_weights_that_cannot_be_had_fail_the_inference_not_the_process() -> None:
