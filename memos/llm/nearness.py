@@ -3,8 +3,8 @@
 Features of (text, line): cosine of the sentences, of the text to the nearest piece of the line, the share of the
 text's rare words that the line has too, and the cosine of the text's rarest words to the words of the line. A 135M
 model asked "does this line answer that question" adds nothing to them (area under the curve 0.54 to 0.68, against
-0.99), so it is not asked. The weights are fitted by
-logistic regression on 78 invented facts, tried on others: those of `tests/benchmarks/bench_clerk.py`.
+0.99), so it is not asked. The weights are fitted by logistic regression on 78 invented
+facts and tried on others (`tests/benchmarks/bench_clerk.py`).
 """
 
 from __future__ import annotations
