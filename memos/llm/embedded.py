@@ -55,6 +55,10 @@ class CallFormat(Protocol):
         ...
 
 
+class _MessageWaits(Exception):
+    """Reading ahead ends here for now."""
+
+
 class EmbeddedProcessor:
     """`builtin/tiny` or `gguf:PATH`, by way of llama.cpp and a call format that suits the model's size.
 
@@ -89,6 +93,8 @@ class EmbeddedProcessor:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="memos-model")
         self._closed = threading.Event()
         self._listeners: list[_Report] = []
+        self._nobody_waits = asyncio.Event()
+        self._nobody_waits.set()
         self._phase: Progress | None = None
         self._engine: Engine | None = None
         self._unread: list[tuple[int, str]] = []
@@ -125,6 +131,7 @@ class EmbeddedProcessor:
         if self._phase:  # somebody else is loading it already
             parts.put_nowait(self._phase)
         self._listeners.append(report)
+        self._nobody_waits.clear()
         work = loop.run_in_executor(self._worker, lambda: self._step(prompt, cancelled, report))
         work.add_done_callback(finished)
         try:
@@ -134,6 +141,8 @@ class EmbeddedProcessor:
         finally:
             cancelled.set()
             self._listeners.remove(report)
+            if not self._listeners:
+                self._nobody_waits.set()
 
     def count_tokens(self, text: str) -> int:
         """Return an estimate: four ASCII characters, or two bytes of anything else, make a token."""
@@ -142,8 +151,10 @@ class EmbeddedProcessor:
         return (ascii_chars + 3) // 4 + (other_bytes + 1) // 2
 
     async def warm_up(self) -> None:
-        """Fetch and load the model and let it read its examples, in the worker thread."""
-        await asyncio.get_running_loop().run_in_executor(self._worker, self._warm_up)
+        """Fetch and load the model and let it read its examples, in the worker thread; a message goes before that."""
+        loop = asyncio.get_running_loop()
+        while not await loop.run_in_executor(self._worker, self._warm_up):
+            await self._nobody_waits.wait()
 
     async def aclose(self) -> None:
         """Stop what is under way at the next token and free the model's memory."""
@@ -221,16 +232,29 @@ class EmbeddedProcessor:
         )
         return self._engine
 
-    def _warm_up(self) -> None:
-        """Load the model and let it read, once and for all later processes, what its prompts begin with."""
+    def _warm_up(self) -> bool:
+        """Load the model and let it read, once and for all later processes, what its prompts begin with.
+
+        Return whether that is done: it gives way to a message that waits, and what was read by then stays read.
+        """
         call_format = self._ready()
         assert self._engine is not None
-        while self._unread:
-            slot, prefix = self._unread[0]
-            self._engine.read_prefix(prefix, slot, self._go_on)
-            self._unread.pop(0)
+        try:
+            while self._unread:
+                slot, prefix = self._unread[0]
+                self._engine.read_prefix(prefix, slot, self._give_way)
+                self._unread.pop(0)
+        except _MessageWaits:
+            return False
         self._engine.close_door()
         call_format.warm_up()
+        return True
+
+    def _give_way(self) -> None:
+        """Raises: _MessageWaits when somebody waits for a reply; ProcessorUnreachable when closed."""
+        self._go_on()
+        if self._listeners:
+            raise _MessageWaits
 
     def _unload(self) -> None:
         self._format = self._streaming = None

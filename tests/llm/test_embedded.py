@@ -164,3 +164,21 @@ def test_naming_the_processor_imports_no_engine() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.builtin_model
+def test_reading_ahead_gives_way_to_a_message_and_goes_on_after_it(weights: Weights, tmp_path: Path) -> None:
+    login = Message("user", "", "agent", "turn", kind=EventKind.LOGIN, payload={"last_login": "never"})
+    asked = Prompt("", (SPEAK,), (), (login,), Counters(datetime(2026, 11, 23, tzinfo=UTC)))
+
+    async def scene() -> None:
+        processor = EmbeddedProcessor("builtin/tiny", weights, prefix_folder=tmp_path)
+        warming = asyncio.create_task(processor.warm_up())
+        await asyncio.sleep(0.1)
+        assert isinstance((await parts_of(processor, asked, close=False))[-1], Reply)
+        assert not warming.done(), "the greeting waited until everything was read"
+        await warming
+        await processor.aclose()
+
+    asyncio.run(scene())
+    assert list(tmp_path.iterdir()), "nothing was kept for later processes"
