@@ -19,8 +19,8 @@ NOT_FILED = "I could not file that: my memory took it neither in the block nor i
 NOTHING_TO_FORGET = "I have no line about that, so there is nothing to take out."
 _ROOM_CHARS = 400
 """How much is moved to the archive when the block is full: one passage that a page of search results shows whole."""
-_MORE_WORDS = 4
-"""A line with this many words more than the fact says other things too, and is not replaced."""
+_ONE_FACT_WORDS = 7
+"""A longer line may say other things too: it is not replaced, the new one stands beside it and is quoted first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Filing:
         best: Near | None = next(iter(self._nearness.replaced(fact, correction, lines)), None)
         if best is None or best.score < REPLACES:
             return None
-        return None if len(best.line.words.split()) > len(fact.split()) + _MORE_WORDS else best.line
+        return best.line if len(best.line.words.split()) <= _ONE_FACT_WORDS else None
 
 
 def _next_change(block: Block, turn: Turn, plan: _Plan) -> Decision | None:
