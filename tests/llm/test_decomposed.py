@@ -328,6 +328,13 @@ def test_a_correction_that_the_block_refuses_is_filed_beside_the_old_line(clerk:
 
 
 @builtin_model
+def test_a_correction_of_one_of_two_facts_in_a_line_loses_neither(clerk: Decomposed) -> None:
+    both = '2026-11-20: "My name is Ana and I keep bees."'
+    name, arguments = call_of(clerk.reply(prompt(event("Actually I keep goats now, not bees."), human=both)))
+    assert name == "core_memory_append" and "goats" in arguments["content"]
+
+
+@builtin_model
 def test_a_fact_of_another_kind_leaves_the_lines_alone(clerk: Decomposed) -> None:
     name, _ = call_of(clerk.reply(prompt(event("My neighbour Ilse repairs clocks."), human=f"{TEA}\n{OLD_HOME}")))
     assert name == "core_memory_append"
