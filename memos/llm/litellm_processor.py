@@ -29,7 +29,6 @@ from memos.messages import Finish, Notice, Progress, Prompt, Reply, ReplyPart, R
 _LOG = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 30.0
-END_OF_BODY_S = 0.01
 NO_KEY = "none"  # what a local server gets: some refuse a request without any key
 REFUSED_VERSIONS = {
     "1.82.7": "was published by a thief and steals keys",
@@ -77,7 +76,6 @@ class LitellmProcessor:
         self._retries = retries
         self._backoff_s = backoff_s
         self._provider = ""
-        self._ending: asyncio.Task[None] | None = None
         _OPEN.add(self)
 
     @property
@@ -138,7 +136,6 @@ class LitellmProcessor:
         if not _is_imported():
             yield Progress("loading the model")
         await self.check()
-        await self._connection_freed()
         request = self._request(prompt)
         taken = [call.id for row in prompt.queue for call in row.calls]
         for attempt in range(1, self._retries + 2):
@@ -157,7 +154,6 @@ class LitellmProcessor:
 
     async def aclose(self) -> None:
         """Close the connections; litellm shares them between processors, so the last one closes."""
-        await self._connection_freed()
         _OPEN.discard(self)
         if _OPEN or not _is_imported():
             return
@@ -214,16 +210,8 @@ class LitellmProcessor:
             yield Notice(failure.error.what)
             yield growing.finished(Finish.CUT)
         finally:
-            if chunks is not None and chunks.at_end:
-                self._ending = asyncio.create_task(chunks.aclose_at_end_of_body())
-            elif chunks is not None:
+            if chunks is not None:
                 await chunks.aclose()
-
-    async def _connection_freed(self) -> None:
-        """Wait until the connection of the last reply can be used again: milliseconds at most, usually none."""
-        if self._ending is not None:
-            await asyncio.wait([self._ending])
-            self._ending = None
 
     def _reply(self, chunks: _Chunks, growing: GrowingReply) -> Reply:
         """Return the finished reply, or the cut one. Raises: StreamCut, ContentFiltered."""
@@ -297,7 +285,7 @@ class _Chunks:
     def __init__(self, stream: Any) -> None:
         self.usage = TokenUsage()
         self._stream = stream
-        self.at_end = False
+        self._at_end = False
 
     @property
     def finish_reason(self) -> str | None:
@@ -307,7 +295,7 @@ class _Chunks:
 
     async def next(self, deadline: float) -> Any:
         """Return the next chunk, or None at the end. Raises: TimeoutError at `deadline` (the event loop's clock)."""
-        if self.at_end:
+        if self._at_end:
             return None
         async with asyncio.timeout_at(deadline):
             chunk = await anext(self._stream, None)
@@ -318,15 +306,10 @@ class _Chunks:
         # litellm keeps all chunks to put them together again at the end, twice: a third of a reply's cost.
         self._stream.chunks.clear()
         # Its last chunk carries a usage; asking on would put the reply together a second time.
-        self.at_end = self.finish_reason is not None and getattr(chunk, "usage", None) is not None
+        self._at_end = self.finish_reason is not None and getattr(chunk, "usage", None) is not None
         return chunk
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def aclose_at_end_of_body(self) -> None:
-        """Close once the end of the body has come, right behind the last chunk: a connection closed before is lost."""
-        await asyncio.sleep(END_OF_BODY_S)
         await self._stream.aclose()
 
 

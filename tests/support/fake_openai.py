@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, cast
 
 STALL_LIMIT_S = 60.0
+END_OF_BODY = b"0\r\n\r\n"
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1><hr>nginx</body></html>"
 
 # Each fault answers in place of, or spoils, the scripted answer.
@@ -523,20 +524,24 @@ class _Connection(BaseHTTPRequestHandler):
         if answer.fault == "stall_first":
             return self._stall()
         include_usage = bool((request.body.get("stream_options") or {}).get("include_usage"))
-        for number, frame in enumerate(frames(answer, str(request.body.get("model")), include_usage)):
-            if number:
+        whole = list(frames(answer, str(request.body.get("model")), include_usage))
+        for number, frame in enumerate(whole, 1):
+            if number > 1:
                 self._pause(answer.delay_s)
             if answer.fault == "keep_alive_comments":
                 self._chunk(b": OPENROUTER PROCESSING\n\n")
-            self._chunk(f"data: {frame}\n\n".encode())
+            # The end of the body in the packet of [DONE]: the openai client closes a connection where it comes later.
+            ends = number == len(whole) and answer.fault not in ("stall_middle", "reset")
+            self._chunk(f"data: {frame}\n\n".encode(), ends=ends)
         if answer.fault == "stall_middle":
             return self._stall()
         if answer.fault == "reset":
             return self._reset()
-        self.wfile.write(b"0\r\n\r\n")
+        if not whole:
+            self.wfile.write(END_OF_BODY)
 
-    def _chunk(self, data: bytes) -> None:
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+    def _chunk(self, data: bytes, ends: bool = False) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data) + (END_OF_BODY if ends else b""))
         self.fake.last_byte_ns = time.monotonic_ns()
 
     def _json(self, status: int, body: Mapping[str, Any]) -> None:
