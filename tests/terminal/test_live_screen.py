@@ -75,17 +75,13 @@ def test_a_reply_is_on_the_screen_before_its_end_and_each_word_once(tmp_path: Pa
         assert screen.style_of("● sam").bold
 
 
-def test_the_phase_shows_within_200_ms_of_enter(tmp_path: Path) -> None:
-    with memos_screen(tmp_path, [GREETING, *[saying("Yes.", delay_s=0.3, chunk_chars=100)] * 5]) as screen:
+def test_the_phase_and_its_seconds_show_before_the_reply_does(tmp_path: Path) -> None:
+    with memos_screen(tmp_path, [GREETING, saying("Yes.", delay_s=2.0, chunk_chars=100)]) as screen:
         ready(screen)
-        waits_s = []
-        for _ in range(5):
-            screen.type("Well?\r")
-            pressed = time.monotonic()
-            screen.until(lambda: any(re.match(r"· \w+ \d+\.\d s", row) for row in screen.lines))
-            waits_s.append(time.monotonic() - pressed)
-            screen.until(lambda: idle(screen))
-        assert min(waits_s) <= 0.2, waits_s
+        screen.type("Well?\r")
+        screen.until(lambda: any(re.match(r"· \w+ \d+\.\d s", row) for row in screen.lines))
+        assert "Yes." not in screen.text
+        screen.until("Yes.")
 
 
 def test_ctrl_c_stops_a_reply_keeps_what_was_shown_and_the_next_message_works(tmp_path: Path) -> None:
