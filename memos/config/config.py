@@ -69,9 +69,6 @@ class Terminal:
     greet: bool = True
     """Let the agent speak first when you come."""
 
-    show_monologue: bool = True
-    """Show the agent's inner monologue, dim."""
-
 
 @dataclass(frozen=True, slots=True)
 class Config:

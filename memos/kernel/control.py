@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from memos.errors import LimitReached, StreamCut
 from memos.messages import (
     Event,
     EventKind,
@@ -86,14 +87,22 @@ def heartbeat_after(results: Sequence[FunctionResult]) -> Event | None:
 def reason_it_is_not_whole(reply: Reply) -> Stopped | None:
     """Return what to tell about a reply that broke off or is empty, or None where it is a whole one."""
     if reply.finish is Finish.CUT:
-        return Stopped("The reply was cut off; what came is kept. Next: say something to go on.", "error", 5)
+        return Stopped(
+            "The reply was cut off; what came is kept. Next: say something to go on.", "error", StreamCut.exit_code
+        )
     if not reply.calls and not reply.text.strip():
-        return Stopped("The model gave an empty reply. Next: say it again, or /model for another one.", "error", 5)
+        return Stopped(
+            "The model gave an empty reply. Next: say it again, or /model for another one.",
+            "error",
+            StreamCut.exit_code,
+        )
     return None
 
 
 def _stop(reason: str) -> Stopped:
-    return Stopped(f"{reason} Next: say something to go on, or raise the limit in config.toml.", "limit", 8)
+    return Stopped(
+        f"{reason} Next: say something to go on, or raise the limit in config.toml.", "limit", LimitReached.exit_code
+    )
 
 
 def _fingerprint(call: FunctionCall) -> str:

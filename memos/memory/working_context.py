@@ -11,7 +11,6 @@ import difflib
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from memos.errors import FunctionFailed
 from memos.functions.syscalls import Syscalls
@@ -19,7 +18,8 @@ from memos.functions.table import function
 from memos.messages import Block, MemoryEdited, utc_now
 from memos.storage.database import Database
 
-Author = Literal["agent", "user", "system"]
+AUTHOR = "agent"
+"""Who edits by calling a function; a revision names its author."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,6 @@ class WorkingContext:
         self._write(block, block.value.replace(old_content, new_content).strip())
         return f"Replaced in {block.label}."
 
-    def set_value(self, label: str, value: str, author: Author) -> None:
-        """Write a block as a whole on behalf of `author`. Raises: FunctionFailed when it does not fit."""
-        block = self._find(label)
-        _check_fits(block, value)
-        self._store(block, value, author)
-
     def _editable(self, label: str) -> Block:
         block = self._find(label)
         if block.read_only:
@@ -110,10 +104,10 @@ class WorkingContext:
 
     def _write(self, block: Block, value: str) -> None:
         _check_fits(block, value)
-        self._store(block, value, "agent")
+        self._store(block, value)
         self._syscalls.publish(MemoryEdited(block.label, block.value, value, block.limit_chars))
 
-    def _store(self, block: Block, value: str, author: Author) -> None:
+    def _store(self, block: Block, value: str) -> None:
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE blocks SET value = ? WHERE agent_id = ? AND label = ?", (value, self._agent_id, block.label)
@@ -126,7 +120,7 @@ class WorkingContext:
                     block.label,
                     block.value,
                     value,
-                    author,
+                    AUTHOR,
                     self._syscalls.turn_id,
                     utc_now().isoformat(),
                 ),
