@@ -23,7 +23,7 @@ from memos.kernel.main_context import MainContext
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
-from memos.memory.index import Index, builtin_similarity
+from memos.memory.index import Index, builtin_embedder
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import Revision, WorkingContext
 from memos.messages import Block, Event, EventKind, utc_now
@@ -105,9 +105,9 @@ def _embedded(settings: Settings, places: Places) -> Processor:
     return EmbeddedProcessor(
         config.model,
         lambda report: builtin_weights(places.cache, report),
+        lambda texts: builtin_embedder().token_states(texts),
         threads=config.embedded.threads or None,
         window_tokens=config.window_tokens or None,
-        similarity=None if config.memory.embedding == "none" else builtin_similarity(),
         prefix_folder=places.cache / "prefixes",
         call_format=config.embedded.format,
     )

@@ -17,36 +17,30 @@ from typing import Protocol
 
 from memos.llm.filing import NOT_FILED, Filing, Told
 from memos.llm.finding import NOTHING, Finding, quote, users_lines
-from memos.llm.labeller import (
+from memos.llm.introduction import SURE, Introduction
+from memos.llm.labeller import DAYS, KIND, Labeller, NextToken, days_read_by, kinds_read_by, prompt_text
+from memos.llm.meaning import (
     ARCHIVE,
     CORRECTION,
-    DAYS,
     DELETION,
     EVERYTHING,
     FACT,
     GREETING,
-    KIND,
-    OWN_NAME,
     PAST,
     QUESTION,
-    Labeller,
-    NextToken,
-    Similarity,
-    prompt_text,
+    Meaning,
 )
 from memos.llm.nearness import Nearness
+from memos.llm.sentences import joined, sentences, single_facts
 from memos.llm.small_talk import Completer, SmallTalk
 from memos.llm.turn import Decision, Turn, current_turn, say
 from memos.messages import EventKind, FunctionCall, Message, Prompt, Reply, new_id
 
 __all__ = ["NOTHING", "NOT_FILED", "Decision", "Decomposed", "as_reply", "current_turn", "quote"]
 
-KIND_SLOT, NAME_SLOT, TALK_SLOT, EXTRACT_SLOT, DAYS_SLOT, LANGUAGE_SLOT = range(6)
-SLOTS = 6
+KIND_SLOT, TALK_SLOT, NAME_SLOT, DAYS_SLOT, LANGUAGE_SLOT = range(5)
+SLOTS = 5
 
-_SENTENCES_LIMIT = 8
-_SURE = 0.5
-"""From this score on a greeting uses the name: it must not call anyone by another's."""
 _NAME_LIMIT_CHARS = 160
 _ENGLISH = -1.2
 """From this on a question counts as English: of 19 tried the English ones had -0.3 and more, the others at most -2."""
@@ -77,24 +71,25 @@ class Decomposed:
     def __init__(
         self,
         engine: DecomposedEngine,
-        similarity: Similarity | None,
+        meaning: Meaning,
         go_on: Callable[[], None] = lambda: None,
         *,
         larger: bool = False,
     ) -> None:
         """`go_on` is called between pieces of long work and may raise to end it. `larger`: about 0.5B and up."""
         self._engine = engine
-        self._similarity = similarity
+        self._meaning = meaning
         self._go_on = go_on
-        self._kind = Labeller(engine, similarity, KIND, slot=KIND_SLOT, larger=larger)
-        self._own_name = Labeller(engine, similarity, OWN_NAME, slot=NAME_SLOT, larger=larger)
-        self._small_talk = SmallTalk(engine, similarity, slot=TALK_SLOT, larger=larger)
-        nearness = Nearness(similarity)
-        self._filing = Filing(nearness)
+        self._larger = larger
+        self._kind = Labeller(engine, kinds_read_by(meaning), KIND, slot=KIND_SLOT, larger=larger)
+        self._small_talk = SmallTalk(engine, meaning.similarity, slot=TALK_SLOT, larger=larger)
+        self._introduction = Introduction(meaning)
+        nearness = Nearness(meaning)
+        self._filing = Filing(nearness, self._single_facts)
         self._finding = Finding(
             nearness,
-            self._own_name,
-            Labeller(engine, similarity, DAYS, slot=DAYS_SLOT, larger=larger),
+            self._introduction,
+            Labeller(engine, days_read_by(meaning), DAYS, slot=DAYS_SLOT, larger=larger),
             kind_of=self._kind_of,
             correction=self._correction,
             reads=self._reads,
@@ -102,19 +97,20 @@ class Decomposed:
 
     def prefixes(self) -> tuple[tuple[int, str], ...]:
         """Return what each slot of the engine always begins with, the commonest first."""
-        names = (
+        names = [
             (KIND_SLOT, "kind.txt"),
-            (NAME_SLOT, "name.txt"),
-            (TALK_SLOT, "talk.txt"),
-            (EXTRACT_SLOT, "own_name.txt"),
+            (NAME_SLOT, "own_name.txt"),
             (DAYS_SLOT, "days.txt"),
             (LANGUAGE_SLOT, "language.txt"),
-        )
+        ]
+        if self._larger:  # a smaller model is not asked for small talk
+            names.insert(1, (TALK_SLOT, "talk.txt"))
         return tuple((slot, prompt_text(name)) for slot, name in names)
 
     def warm_up(self) -> None:
-        """Let the engine read the fixed beginning of its commonest prompt."""
-        self._kind.warm_up(self._go_on)
+        """Let the engine read the fixed beginning of its commonest prompt, and the embedder our examples."""
+        self._kind.label("...")
+        self._small_talk.warm_up(self._go_on)
 
     def reply(self, prompt: Prompt, cancelled: threading.Event | None = None) -> Reply:
         """Return the next step as an ordinary reply."""
@@ -147,20 +143,30 @@ class Decomposed:
         return say("It is done; I say so.", filed) if filed else self._talk(prompt, text, wanted.greets, cancelled)
 
     def _talk(self, prompt: Prompt, text: str, greets: bool, cancelled: threading.Event | None) -> Decision:
-        if greets and (name := self._users_name(prompt)):
-            return say("A greeting: I return it.", f"Hello, {name}.")
-        return say("That is talk: nothing to file, nothing to find.", self._small_talk.answer(text, cancelled))
+        thought = "A greeting: I return it." if greets else "That is talk: nothing to file, nothing to find."
+        name = self._users_name(prompt) if greets else ""
+        return say(thought, self._small_talk.answer(text, greets=greets, name=name, cancelled=cancelled))
 
     def _sort(self, text: str) -> _Sorted:
-        labelled = [(self._kind.label(sentence), sentence) for sentence in sentences(text)]
+        labelled = [(self._kind.label(words), words) for words in joined(sentences(text), self._meaning)]
         labels = {label for label, _ in labelled}
 
-        def those(*wanted: str) -> tuple[str, ...]:
-            return tuple(sentence for label, sentence in labelled if label in wanted)
+        def those(*wanted: str) -> list[str]:
+            return [words for label, words in labelled if label in wanted]
 
-        facts, archived = those(FACT, CORRECTION), those(ARCHIVE)
-        told = Told(facts, archived, those(DELETION), self._correction)
+        facts = [
+            fact
+            for label, words in labelled
+            if label in (FACT, CORRECTION)
+            for fact in (
+                self._single_facts(words) if label == FACT else [words]
+            )  # "not in Rome but in Bonn" stays whole
+        ]
+        told = Told(tuple(facts), tuple(those(ARCHIVE)), tuple(those(DELETION)), self._correction)
         return _Sorted(told, " ".join(those(QUESTION)), " ".join(those(PAST)), EVERYTHING in labels, GREETING in labels)
+
+    def _single_facts(self, words: str) -> list[str]:
+        return single_facts(words, self._meaning)
 
     def _correction(self, sentence: str) -> float:
         """Return how much a sentence reads like the correction of a fact rather than a new one."""
@@ -183,16 +189,14 @@ class Decomposed:
 
     def _users_name(self, prompt: Prompt) -> str:
         """Return the user's name where a line of the human block surely says it, else ''."""
-        lines = users_lines(prompt)
-        if not lines:
-            return ""
-        score, line = self._finding.introduction(lines)
-        if score < _SURE:
+        line = " ".join(self._introduction.line([line.words for line in users_lines(prompt)], SURE).split())[
+            :_NAME_LIMIT_CHARS
+        ]
+        if not line:
             return ""
         shots = prompt_text("own_name.txt")
-        words = " ".join(line.words.split())[:_NAME_LIMIT_CHARS]
-        found = self._engine.complete(f"{shots}{words} =>", max_tokens=16, stop=("\n",), slot=EXTRACT_SLOT)
-        return stated_name(found.text, words)
+        found = self._engine.complete(f"{shots}{line} =>", max_tokens=16, stop=("\n",), slot=NAME_SLOT)
+        return stated_name(found.text, line)
 
 
 def as_reply(decision: Decision, prompt: Prompt) -> Reply:
@@ -214,25 +218,6 @@ def stated_name(written: str, line: str) -> str:
     stands_there = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line) is not None
     named = 0 < len(parts) <= 4 and all(part[0].isalpha() and not part[0].islower() for part in parts)
     return name if named and stands_there else ""
-
-
-def sentences(text: str) -> list[str]:
-    """Cut a message into at most eight pieces, at line ends and after the marks that end a sentence."""
-    pieces: list[str] = []
-    for piece in re.split(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+", text):
-        if not (words := " ".join(piece.split())):
-            continue
-        if pieces and (len(pieces) >= _SENTENCES_LIMIT or _ends_in_abbreviation(pieces[-1])):
-            pieces[-1] += f" {words}"
-        else:
-            pieces.append(words)
-    return pieces
-
-
-def _ends_in_abbreviation(piece: str) -> bool:
-    """Whether the last mark may belong to a title or an initial, as in Mrs. or J.; then the sentence goes on."""
-    last = piece.rsplit(maxsplit=1)[-1]
-    return " " in piece and last.endswith(".") and last[0].isupper() and len(last) <= 4
 
 
 def greeting(login: Message, name: str) -> str:

@@ -18,7 +18,7 @@ from memos.safe_text import safe_line
 if TYPE_CHECKING:
     from memos.llm.engine import Engine
     from memos.llm.gguf import ModelFile
-    from memos.llm.labeller import Similarity
+    from memos.llm.meaning import TokenStates
     from memos.llm.one_call import OneCall
 
 WINDOW_TOKENS = 8192
@@ -63,17 +63,17 @@ class EmbeddedProcessor:
     """`builtin/tiny` or `gguf:PATH`, by way of llama.cpp and a call format that suits the model's size.
 
     `weights` returns the path of the built-in model, fetching it first if need be; it is called in the worker thread
-    and not at all for `gguf:PATH`. `similarity` (from the sentence embedder) makes labels and answers surer.
+    and not at all for `gguf:PATH`. `token_states` (of the sentence embedder) is what the clerk reads sentences by.
     """
 
     def __init__(
         self,
         model: str,
         weights: Callable[[_Report], Path],
+        token_states: TokenStates,
         *,
         threads: int | None = None,
         window_tokens: int | None = None,
-        similarity: Similarity | None = None,
         prefix_folder: Path | None = None,
         call_format: str = "auto",
     ) -> None:
@@ -88,7 +88,7 @@ class EmbeddedProcessor:
         self._threads = threads
         self._one_call = call_format == "json_schema"
         self._window_tokens = window_tokens or (_ONE_CALL_WINDOW_TOKENS if self._one_call else WINDOW_TOKENS)
-        self._similarity = similarity
+        self._token_states = token_states
         self._prefix_folder = prefix_folder
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="memos-model")
         self._closed = threading.Event()
@@ -197,20 +197,22 @@ class EmbeddedProcessor:
         """Load the model and return the call format for its size."""
         from memos.llm.decomposed import SLOTS, Decomposed
         from memos.llm.gguf import read_gguf
+        from memos.llm.meaning import Meaning
 
         file = read_gguf(path)
         if self._one_call:
             return self._one_call_format(path, file)
+        meaning = Meaning(self._token_states)
         window_tokens = min(_ENGINE_WINDOW_TOKENS, file.context_tokens or _ENGINE_WINDOW_TOKENS)
         larger = path.stat().st_size > LARGER_BYTES
         if file.parameters < COMPANION_PARAMETERS:
             engine = self._engine_for(path, SLOTS, window_tokens)
-            return Decomposed(engine, self._similarity, go_on=self._go_on, larger=larger)
+            return Decomposed(engine, meaning, go_on=self._go_on, larger=larger)
         from memos.llm.companion import SLOTS as COMPANION_SLOTS
         from memos.llm.companion import Companion
 
         engine = self._engine_for(path, COMPANION_SLOTS, window_tokens)
-        return Companion(engine, Decomposed(engine, self._similarity, go_on=self._go_on, larger=larger))
+        return Companion(engine, Decomposed(engine, meaning, go_on=self._go_on, larger=larger))
 
     def _one_call_format(self, path: Path, file: ModelFile) -> CallFormat:
         from memos.llm.one_call import SLOTS, OneCall

@@ -1,8 +1,8 @@
 """What the clerk writes: new lines, lines that take the place of others, lines taken out, lines put in the archive.
 
-The user's own words are filed, never a rewording. One call a step; a plan is made anew at every step from the turn's
-words and the block as it was, so it comes out the same after a crash. When it is not sure that a fact replaces a
-line, both stay, and the newer is quoted first.
+The user's own words are filed, never a rewording, each fact as a line. One call a step; a plan is made anew at every
+step from the turn's words and the block as it was, so it comes out the same after a crash. When it is not sure that a
+fact replaces a line, or the line tells more than one, both stay, and the newer is quoted first.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ NOT_FILED = "I could not file that: my memory took it neither in the block nor i
 NOTHING_TO_FORGET = "I have no line about that, so there is nothing to take out."
 _ROOM_CHARS = 400
 """How much is moved to the archive when the block is full: one passage that a page of search results shows whole."""
-_ONE_FACT_WORDS = 7
-"""A longer line may say other things too: it is not replaced, the new one stands beside it and is quoted first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The sentences of a message that want something written, and how much each reads like a correction."""
+    """What a message wants written, each fact by itself, and how much one reads like a correction."""
 
     facts: tuple[str, ...] = ()
     archived: tuple[str, ...] = ()
@@ -46,8 +44,10 @@ class _Plan:
 class Filing:
     """Decides the next call that writes, and says afterwards what was written."""
 
-    def __init__(self, nearness: Nearness) -> None:
+    def __init__(self, nearness: Nearness, single_facts: Callable[[str], Sequence[str]]) -> None:
+        """`single_facts` cuts a line into the facts it tells."""
         self._nearness = nearness
+        self._single_facts = single_facts
 
     def next_call(self, prompt: Prompt, turn: Turn, told: Told) -> Decision | None:
         """Return the next call, or None where all is done, needless or impossible."""
@@ -106,7 +106,7 @@ class Filing:
         best: Near | None = next(iter(self._nearness.replaced(fact, correction, lines)), None)
         if best is None or best.score < REPLACES:
             return None
-        return best.line if len(best.line.words.split()) <= _ONE_FACT_WORDS else None
+        return best.line if len(self._single_facts(best.line.words)) == 1 else None
 
 
 def _next_change(block: Block, turn: Turn, plan: _Plan) -> Decision | None:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from memos.llm.filed_lines import FiledLine, filed_lines, search_hits
-from memos.llm.labeller import MONTH, NAME, TODAY, WEEK, YESTERDAY, Labeller
+from memos.llm.introduction import LIKELY, Introduction
+from memos.llm.labeller import MONTH, TODAY, WEEK, YESTERDAY, Labeller
+from memos.llm.meaning import DELETION, FACT
 from memos.llm.nearness import ANSWERS, SAME, Near, Nearness
 from memos.llm.turn import Decision, Turn, human_block, offers, say
 from memos.messages import Block, Prompt
@@ -24,10 +26,6 @@ _PAGES = 3
 """How many pages of a day's messages are read for an answer: each is one step."""
 _HITS_A_PAGE = 5
 _LISTED_LINES = 60
-_WEIGHED_LINES = 4
-"""How many lines the model weighs when it looks for a name: each costs about 0.1 s of a core."""
-SAYS_NAME = -1.0
-"""From this score on a line answers a question about the user's name. In the bench no other fact came above -2.5."""
 _DAYS_BACK = {TODAY: (0, 0), YESTERDAY: (1, 1), WEEK: (13, 0), MONTH: (61, 0)}
 """First and last day, counted back from today, for what a question about the past means."""
 
@@ -38,7 +36,7 @@ class Finding:
     def __init__(
         self,
         nearness: Nearness,
-        own_name: Labeller,
+        introduction: Introduction,
         days: Labeller,
         *,
         kind_of: Callable[[str], str],
@@ -47,7 +45,7 @@ class Finding:
     ) -> None:
         """`kind_of` tells "fact", "deletion" and so on of one message; `correction` how much it corrects another."""
         self._nearness = nearness
-        self._own_name = own_name
+        self._introduction = introduction
         self._days = days
         self._kind_of = kind_of
         self._correction = correction
@@ -99,20 +97,12 @@ class Finding:
         listed = " ".join(f'"{line.words}"' for line in told)
         return say("That was said then.", joined(filed, f"{days} you told me: {listed}"))
 
-    def introduction(self, lines: Sequence[FiledLine]) -> tuple[float, FiledLine]:
-        """Return the line that most likely says the user's own name, and how much speaks for it."""
-        likeliest = sorted(lines, key=lambda line: _first_over_second(self._own_name.nearness(line.words)))
-        weighed = [
-            (_first_over_second(self._own_name.scores(line.words)), line) for line in likeliest[-_WEIGHED_LINES:]
-        ]
-        return max(weighed, key=lambda found: found[0])
-
     def _nearest(self, question: str, lines: Sequence[FiledLine]) -> list[FiledLine]:
         """Return the line that answers, or two that may be about the same, the newer first; [] where none does."""
-        if lines and self._own_name.label(question) == NAME:
-            score, line = self.introduction(lines)
-            if score >= SAYS_NAME:
-                return [line]
+        if self._introduction.is_asked_for(question):
+            said = self._introduction.line([line.words for line in lines], LIKELY)
+            if named := [line for line in lines if said and line.words == said]:
+                return named[-1:]
         near = [found for found in self._nearness.answers(question, lines) if found.score >= ANSWERS]
         return self._with_newer(near, list(lines)) if near else []
 
@@ -130,8 +120,8 @@ class Finding:
         """Return what the user told, oldest first, without what is no fact and what they took back later."""
         said = sorted({hit for hit in hits if hit.speaker == "user"}, key=lambda hit: hit.day)
         kinds = {hit: self._kind_of(hit.words) for hit in said}
-        taken_back = [hit for hit in said if kinds[hit] == "deletion"]
-        facts = [hit for hit in said if kinds[hit] == "fact"]
+        taken_back = [hit for hit in said if kinds[hit] == DELETION]
+        facts = [hit for hit in said if kinds[hit] == FACT]
         return [fact for fact in facts if not any(self._takes_back(deletion, fact) for deletion in taken_back)]
 
     def _takes_back(self, deletion: FiledLine, fact: FiledLine) -> bool:
@@ -178,7 +168,3 @@ def _lines_of(prompt: Prompt) -> list[FiledLine]:
 def _more_pages(result: str, read: int) -> bool:
     found = re.match(r"Showing \d+-\d+ of (\d+) results", result)
     return found is not None and int(found[1]) > read * _HITS_A_PAGE
-
-
-def _first_over_second(scores: Sequence[float]) -> float:
-    return scores[0] - scores[1]

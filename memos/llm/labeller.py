@@ -1,7 +1,8 @@
 """Which of a few labels does a sentence carry? Answered by two witnesses, never by a list of phrases.
 
-The model weighs the labels as next tokens after labelled examples; the sentence embedder finds the nearest of further
-examples. Both are weighed together, with weights fitted on the examples alone (`tests/benchmarks/bench_clerk.py fit`).
+The model weighs the labels as next tokens after labelled examples; the second witness reads the sentence by the
+embedder: a trained layer for what a sentence wants (`meaning`), the nearest of a few examples for the days it means.
+Both are weighed together (`tests/benchmarks/bench_clerk.py fit` finds the weights, on sentences of neither prompt).
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-Similarity = Callable[[str, Sequence[str]], list[float]]
-"""Cosine of one text to each of many, from -1 to 1, in their order. It should remember the vectors of the many."""
+from memos.llm.meaning import KINDS, Meaning
 
 _LIMIT_CHARS = 240
 _NEIGHBOURS = 5
-_BATCH_TEXTS = 8
 
 
 class NextToken(Protocol):
@@ -28,72 +27,45 @@ class NextToken(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each witness counts, and the offset of each label."""
+    """How much each witness counts, and the offset of each label (none: all alike)."""
 
     model: float
-    examples: float
-    offsets: tuple[float, ...]
+    reader: float
+    offsets: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """Labels, where their examples lie, and the weights of the witnesses.
+    """Labels, and the weights of the witnesses; those fitted on a model of 0.1B parameters are far from those of 1.5B.
 
-    `NAME.txt` in `memos/prompts/decomposed` is what the model reads before each sentence, `NAME.tsv` holds the
-    examples whose nearness counts. The weights fitted on a model of 0.1B parameters are far from those of 1.5B.
+    `NAME.txt` in `memos/prompts/decomposed` is what the model reads before each sentence.
     """
 
     name: str
     labels: tuple[str, ...]
-    together: Weights
-    model_alone: Weights
-    larger_together: Weights
-    larger_alone: Weights
+    small: Weights
+    larger: Weights
     tokens: tuple[str, ...] = ()
     """What the model reads for each label, where that is coarser than the labels."""
 
-    def weights(self, *, examples: bool, larger: bool) -> Weights:
-        """Return how much the witnesses count that there are."""
-        if larger:
-            return self.larger_together if examples else self.larger_alone
-        return self.together if examples else self.model_alone
 
-
-TALK, GREETING, FACT, ARCHIVE = "talk", "greeting", "fact", "archive"
-CORRECTION, DELETION = "correction", "deletion"
-QUESTION, EVERYTHING, PAST = "question", "everything", "past"
 KIND = LabelSet(
     "kind",
-    (TALK, GREETING, FACT, ARCHIVE, CORRECTION, DELETION, QUESTION, EVERYTHING, PAST),
+    KINDS,
     tokens=("talk", "talk", "fact", "fact", "change", "change", "question", "question", "question"),
-    together=Weights(1.0, 15.05, (4.78, 3.5, -0.32, -0.29, -0.68, -1.2, -1.31, -1.9, -2.5)),
-    model_alone=Weights(1.23, 0.0, (6.0, 5.13, 0.08, -1.65, -1.54, -1.66, -1.16, -2.54, -2.65)),
-    larger_together=Weights(1.17, 15.85, (1.43, 0.27, 1.0, 0.46, 1.02, 0.15, -0.79, -1.37, -2.17)),
-    larger_alone=Weights(1.2, 0.0, (1.72, 0.92, 1.18, -0.72, -0.06, -0.19, 0.07, -1.4, -1.52)),
+    small=Weights(0.25, 1.0),
+    larger=Weights(0.25, 1.0),
 )
-"""What the user wants with a sentence. The model tells four of these apart, the examples all nine."""
+"""What the user wants with a sentence. The model tells four of these apart, the layer all nine."""
 
 TODAY, YESTERDAY, WEEK, MONTH, BEFORE = "today", "yesterday", "week", "month", "before"
 DAYS = LabelSet(
     "days",
     (TODAY, YESTERDAY, WEEK, MONTH, BEFORE),
-    together=Weights(0.5, 15.0, (0.0, 0.0, 0.0, 0.0, 0.0)),
-    model_alone=Weights(1.0, 0.0, (0.0, 0.0, 0.0, 0.0, 0.0)),
-    larger_together=Weights(1.0, 8.0, (0.0, 0.0, 0.0, 0.0, 0.0)),
-    larger_alone=Weights(1.0, 0.0, (0.0, 0.0, 0.0, 0.0, 0.0)),
+    small=Weights(0.5, 15.0),
+    larger=Weights(1.0, 8.0),
 )
 """Which days a question about the past means."""
-
-NAME, OTHER = "name", "other"
-OWN_NAME = LabelSet(
-    "name",
-    (NAME, OTHER),
-    together=Weights(2.78, 64.11, (0.78, -0.78)),
-    model_alone=Weights(1.94, 0.0, (1.44, -1.44)),
-    larger_together=Weights(2.42, 63.23, (-0.71, 0.71)),
-    larger_alone=Weights(2.22, 0.0, (0.79, -0.79)),
-)
-"""Whether a statement or a question is about the user's own name: names are what an embedder knows least about."""
 
 
 class Labeller:
@@ -102,26 +74,19 @@ class Labeller:
     def __init__(
         self,
         engine: NextToken,
-        similarity: Similarity | None,
+        reader: Callable[[str], Sequence[float]],
         label_set: LabelSet,
         *,
         slot: int,
         larger: bool = False,
     ) -> None:
+        """`reader` is the second witness: what it gives each label, in the set's order."""
         self._engine = engine
-        self._similarity = similarity
+        self._reader = reader
         self._set = label_set
         self._slot = slot
-        self._weights = label_set.weights(examples=similarity is not None, larger=larger)
+        self._weights = label_set.larger if larger else label_set.small
         self._shots = prompt_text(f"{label_set.name}.txt")
-        self._examples = examples(label_set) if similarity else {}
-
-    def warm_up(self, go_on: Callable[[], None]) -> None:
-        """Embed the examples, so that the first message costs only itself; `go_on` may end it between pieces."""
-        for texts in self._examples.values():
-            go_on()
-            self._nearness("...", texts)
-        self.label("...")
 
     def label(self, sentence: str) -> str:
         """Return the label of one sentence."""
@@ -130,37 +95,36 @@ class Labeller:
 
     def scores(self, sentence: str) -> list[float]:
         """Return what speaks for each label, in the set's order; only differences mean something."""
-        model, near = self.witnesses(sentence)
+        model, read = self.witnesses(sentence)
         weights = self._weights
+        offsets = weights.offsets or (0.0,) * len(self._set.labels)
         return [
-            weights.model * m + weights.examples * n + offset
-            for m, n, offset in zip(model, near, weights.offsets, strict=True)
+            weights.model * m + weights.reader * r + offset for m, r, offset in zip(model, read, offsets, strict=True)
         ]
 
-    def witnesses(self, sentence: str, leave_out: str | None = None) -> tuple[list[float], list[float]]:
-        """Return what each witness gives each label: log probabilities, and mean cosines of the nearest examples."""
+    def witnesses(self, sentence: str) -> tuple[list[float], list[float]]:
+        """Return what each witness gives each label."""
         words = " ".join(sentence.split())[:_LIMIT_CHARS]
         tokens = [f" {token}" for token in self._set.tokens or self._set.labels]
         different = list(dict.fromkeys(tokens))
         model = self._engine.next_token(f"{self._shots}{words} =>", different, slot=self._slot)
-        return [model[different.index(token)] for token in tokens], self.nearness(words, leave_out)
+        return [model[different.index(token)] for token in tokens], list(self._reader(words))
 
-    def nearness(self, sentence: str, leave_out: str | None = None) -> list[float]:
-        """Return the mean cosine of the nearest examples of each label: cheap, for a first choice among many."""
-        words = " ".join(sentence.split())[:_LIMIT_CHARS]
-        return [
-            self._nearness(words, [text for text in self._examples.get(label, ()) if text != leave_out])
-            for label in self._set.labels
-        ]
 
-    def _nearness(self, words: str, known: Sequence[str]) -> float:
-        if not self._similarity:
-            return 0.0
-        # In small batches: an embedder's working memory grows with the largest batch it ever saw, and stays so.
-        batches = [known[start : start + _BATCH_TEXTS] for start in range(0, len(known), _BATCH_TEXTS)]
-        cosines = [cosine for batch in batches for cosine in self._similarity(words, batch)]
-        nearest = sorted(cosines, reverse=True)[:_NEIGHBOURS]
-        return sum(nearest) / len(nearest)
+def kinds_read_by(meaning: Meaning) -> Callable[[str], Sequence[float]]:
+    """Return the second witness of KIND: the log probabilities of the trained layer."""
+    return lambda words: [meaning.labels(words)[kind] for kind in KINDS]
+
+
+def days_read_by(meaning: Meaning) -> Callable[[str], Sequence[float]]:
+    """Return the second witness of DAYS: the mean cosine of the nearest examples of each label."""
+    known = examples(DAYS)
+
+    def read(words: str) -> list[float]:
+        nearest = [sorted(meaning.similarity(words, known[label]))[-_NEIGHBOURS:] for label in DAYS.labels]
+        return [sum(cosines) / len(cosines) for cosines in nearest]
+
+    return read
 
 
 def examples(label_set: LabelSet) -> dict[str, list[str]]:

@@ -10,11 +10,10 @@ import hashlib
 import importlib.util
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from memos.errors import EmbeddingProblem
 from memos.safe_text import storable
@@ -25,16 +24,14 @@ if TYPE_CHECKING:
 
     Vectors = npt.NDArray[np.float32]
     """Shape (n, dims) float32, each row of unit length."""
+    States = npt.NDArray[np.float32]
+    """Shape (tokens, dims) float32: what the model makes of each token of one text."""
 
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _DIMS = 384
 _WINDOW_TOKENS = 256
 _TEXT_LIMIT_CHARS = 8_000  # far more than the window holds; keeps the tokenizer from reading a whole book
 _BATCH_TOKENS = 512  # bigger batches are hardly faster and cost hundreds of megabytes
-_CACHED_TEXTS = 4096  # 6 MB: our examples, and the lines and words of a block
-
-Similarity = Callable[[str, Sequence[str]], list[float]]
-"""Cosine of one text to each of many, from -1 to 1, in their order."""
 
 
 class Embedder(Protocol):
@@ -58,7 +55,7 @@ class Embedder(Protocol):
         ...
 
 
-def builtin_embedder(threads: int | None = None) -> Embedder:
+def builtin_embedder(threads: int | None = None) -> MiniLmEmbedder:
     """Return the built-in embedder; its weights are read, and checked, at the first text.
 
     Raises: EmbeddingProblem when its packages are not installed.
@@ -67,35 +64,6 @@ def builtin_embedder(threads: int | None = None) -> Embedder:
         if importlib.util.find_spec(package) is None:
             raise _unusable(f"the package {package} is missing")
     return MiniLmEmbedder(_weights_path(), threads or max(1, (os.cpu_count() or 2) - 1))
-
-
-def similarity(embedder: Embedder) -> Similarity:
-    """Return a function that gives cosines between texts and remembers the vectors of the last few hundred."""
-    known: OrderedDict[str, Any] = OrderedDict()
-    lock = threading.Lock()
-
-    def vectors(texts: Sequence[str]) -> Vectors:
-        import numpy as np
-
-        with lock:
-            found = {text: known[text] for text in texts if text in known}
-            missing = [text for text in dict.fromkeys(texts) if text not in found]
-            if missing:
-                found.update(zip(missing, embedder.embed(missing), strict=True))
-            for text in dict.fromkeys(texts):
-                known[text] = found[text]
-                known.move_to_end(text)
-            while len(known) > _CACHED_TEXTS:
-                known.popitem(last=False)
-        return np.stack([found[text] for text in texts])
-
-    def cosines(text: str, others: Sequence[str]) -> list[float]:
-        if not others:
-            return []
-        all_vectors = vectors([text, *others])
-        return [float(cosine) for cosine in all_vectors[1:] @ all_vectors[0]]
-
-    return cosines
 
 
 class MiniLmEmbedder:
@@ -123,15 +91,26 @@ class MiniLmEmbedder:
         import numpy as np
 
         vectors = np.zeros((len(texts), _DIMS), dtype=np.float32)
+        for place, states in self._states(texts):
+            mean = states.mean(axis=0)
+            vectors[place] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+        return vectors
+
+    def token_states(self, texts: Sequence[str]) -> list[States]:
+        """Return what the model makes of each token, one array (tokens, 384) a text. Raises: EmbeddingProblem."""
+        found = dict(self._states(texts))
+        return [found[place] for place in range(len(texts))]
+
+    def _states(self, texts: Sequence[str]) -> Iterator[tuple[int, States]]:
+        """Yield (place in `texts`, token states), in any order."""
         if not texts:
-            return vectors
+            return
         model = self._loaded()
         try:
             for places, batch in model.batches(texts):
-                vectors[places] = model.vectors(batch)
+                yield from zip(places, model.states(batch), strict=True)
         except Exception as error:  # whatever the native runtime raises means the same: no vectors
             raise _unusable(f"{type(error).__name__}: {error}") from error
-        return vectors
 
     def _loaded(self) -> _Model:
         with self._lock:
@@ -181,8 +160,8 @@ class _Model:
             places.append(place)
         yield places, [encoded[p].ids for p in places]
 
-    def vectors(self, batch: Sequence[Sequence[int]]) -> Vectors:
-        """Return the mean of each text's token states, of unit length; shape (len(batch), 384)."""
+    def states(self, batch: Sequence[Sequence[int]]) -> list[States]:
+        """Return the states of each text's tokens, without the padding."""
         import numpy as np
 
         longest = max(len(ids) for ids in batch)
@@ -193,9 +172,7 @@ class _Model:
             mask[row, : len(ids)] = 1
         inputs = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
         states = self._session.run(None, inputs)[0]
-        summed: Vectors = np.einsum("bsd,bs->bd", states, mask.astype(np.float32))
-        unit: Vectors = summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
-        return unit
+        return [states[row, : len(ids)] for row, ids in enumerate(batch)]
 
 
 def _weights_path() -> Path:

@@ -13,13 +13,13 @@ from memos.memory.search import Search, Tier
 from memos.storage.database import Database
 
 if TYPE_CHECKING:
-    from memos.memory.embedders import Embedder, Similarity
+    from memos.memory.embedders import Embedder, MiniLmEmbedder
     from memos.memory.indexer import Indexer
     from memos.storage.vectors import VectorTable
 
 
 @functools.cache
-def builtin_embedder() -> Embedder:
+def builtin_embedder() -> MiniLmEmbedder:
     """Return the one built-in embedder of this process; its weights are read at the first text.
 
     Raises: EmbeddingProblem.
@@ -27,16 +27,6 @@ def builtin_embedder() -> Embedder:
     from memos.memory.embedders import builtin_embedder as make
 
     return make()
-
-
-def builtin_similarity() -> Similarity | None:
-    """Return cosines by the built-in embedder, or None where it cannot be had."""
-    from memos.memory.embedders import similarity
-
-    try:
-        return similarity(builtin_embedder())
-    except EmbeddingProblem:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

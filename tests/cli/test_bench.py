@@ -19,6 +19,7 @@ from support.fake_openai import Answer, Call, FakeOpenAI
 
 from memos.cli.bench import judge
 from memos.cli.bench.people import (
+    ARCHIVED,
     CORRECTIONS,
     FACTS,
     NAME,
@@ -119,27 +120,36 @@ def test_no_value_can_be_mistaken_for_another_attributes_or_stands_in_a_phrasing
 
 
 PROMPTS = sorted((ROOT / "memos" / "prompts").rglob("*.*"))
+TRAINED_ON = sorted((ROOT / "tests" / "benchmarks" / "meaning").glob("*.tsv"))
 
 
 def _plain(text: str) -> str:
     return " ".join(re.findall(r"[\w{}]+", text.replace("’", "'").casefold()))
 
 
-def test_no_sentence_of_the_bench_stands_in_a_prompt() -> None:
+def test_no_sentence_of_the_bench_stands_in_a_prompt_or_was_trained_on() -> None:
     sentences = [text for each in attributes() for text in (*each.tell, *each.ask, *each.correct)]
-    sentences += [*talk("greeting"), *talk("small_talk")]
+    sentences += [*talk("greeting"), *talk("small_talk"), *talk("archive")]
     lines = [
         _plain(line.replace("\t", ": "))
         for path in PROMPTS
         if path.suffix in {".txt", ".tsv", ".md", ".json"}
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
-    assert len(lines) > 200
+    lines += [
+        _plain(cell)
+        for path in TRAINED_ON
+        for line in path.read_text(encoding="utf-8").splitlines()
+        for cell in line.split("\t")[1:]
+        if "\tvalues\t" not in line
+    ]
+    assert len(lines) > 10_000
+    everything = "\n".join(lines)
     for sentence in sentences:
         parts = re.split(r"\{(?:old)?\}", _plain(sentence))
-        pattern = re.compile(r"\b" + r"\w[\w ]{0,40}".join(map(re.escape, parts)) + r"\b")
-        assert not any(pattern.search(line) for line in lines), sentence
-    assert re.search(r"\b" + re.escape(_plain("My surname is Okafor.")) + r"\b", "\n".join(lines)), "it can be seen"
+        pattern = re.compile(r"\b" + r"[\w{}][\w{} ]{0,40}".join(map(re.escape, parts)) + r"\b")
+        assert not pattern.search(everything), sentence
+    assert re.search(r"\b" + re.escape(_plain("Who do you think I am?")) + r"\b", everything), "it can be seen"
 
 
 # --- the judge -----------------------------------------------------------------------------------------------
@@ -305,10 +315,10 @@ def perfect_script(person: Person) -> list[dict[str, object]]:
         match line.kind:
             case Kind.GREET | Kind.TALK:
                 replies.append(say("A good day to you.", match=line.text))
-            case Kind.TELL | Kind.CORRECT:
+            case Kind.TELL | Kind.CORRECT | Kind.ARCHIVE:
                 kept = "; ".join(f"{fact.attribute}: {fact.value}" for fact in line.facts)
                 replies += [keep(kept, match=line.text), say("Noted.", match="human")]
-            case Kind.ASK:
+            case Kind.ASK | Kind.ASK_ARCHIVE:
                 replies.append(say(f"It is {line.facts[0].value}.", match=line.text))
             case Kind.UNKNOWN:
                 replies.append(say("You have not told me that.", match=line.text))
@@ -333,6 +343,7 @@ def test_a_model_without_a_fault_gets_full_marks(home: Path, tmp_path: Path) -> 
         "saved": FACTS,
         "corrected": CORRECTIONS,
         "recalled": FACTS,
+        "archive_found": ARCHIVED,
         "unknown_said": UNKNOWN,
         "greeted": 2,
     }

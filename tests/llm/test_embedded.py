@@ -7,15 +7,17 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from memos.errors import BadInput, ProcessorUnreachable
 from memos.llm.embedded import EmbeddedProcessor
 from memos.llm.weights import builtin_weights
+from memos.memory.index import builtin_embedder
 from memos.messages import (
     Block,
     Counters,
@@ -30,12 +32,19 @@ from memos.messages import (
     SpeechDelta,
 )
 
+if TYPE_CHECKING:
+    from memos.memory.embedders import States
+
 Weights = Callable[[Callable[[Progress], None]], Path]
 SPEAK = FunctionSchema(
     "send_message",
     "",
     {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]},
 )
+
+
+def token_states(texts: Sequence[str]) -> list[States]:
+    return builtin_embedder().token_states(texts)
 
 
 def prompt(text: str, human: str = "") -> Prompt:
@@ -58,7 +67,7 @@ def weights(builtin_cache: Path) -> Weights:
 
 @pytest.mark.builtin_model
 def test_a_reply_comes_after_progress_and_its_words_and_only_once(weights: Weights) -> None:
-    processor = EmbeddedProcessor("builtin/tiny", weights, threads=1)
+    processor = EmbeddedProcessor("builtin/tiny", weights, token_states, threads=1)
     parts = asyncio.run(parts_of(processor, prompt("Where do I live?", '2026-11-20: "I live in Lima."')))
     assert parts[0] == Progress("loading the model")
     (thought,) = [part for part in parts if isinstance(part, MonologueDelta)]
@@ -76,7 +85,7 @@ def loaded(weights: Weights) -> Iterator[EmbeddedProcessor]:
     def never(_: object) -> Path:
         raise AssertionError("weights were asked for though the user named a file")
 
-    processor = EmbeddedProcessor(f"gguf:{weights(lambda _: None)}", never, threads=1)
+    processor = EmbeddedProcessor(f"gguf:{weights(lambda _: None)}", never, token_states, threads=1)
     asyncio.run(processor.warm_up())
     yield processor
     asyncio.run(processor.aclose())
@@ -110,7 +119,7 @@ def test_an_abandoned_reply_leaves_the_processor_usable(loaded: EmbeddedProcesso
 @pytest.mark.builtin_model
 def test_closing_while_it_warms_up_does_not_wait_for_the_end(weights: Weights) -> None:
     async def close_early() -> None:
-        processor = EmbeddedProcessor("builtin/tiny", weights, threads=1)
+        processor = EmbeddedProcessor("builtin/tiny", weights, token_states, threads=1)
         warming = asyncio.create_task(processor.warm_up())
         await asyncio.sleep(0.05)
         await processor.aclose()
@@ -122,7 +131,7 @@ def test_closing_while_it_warms_up_does_not_wait_for_the_end(weights: Weights) -
 
 @pytest.mark.builtin_model
 def test_one_json_call_streams_its_thoughts_and_ends_in_a_call_that_is_offered(weights: Weights) -> None:
-    processor = EmbeddedProcessor("builtin/tiny", weights, threads=1, call_format="json_schema")
+    processor = EmbeddedProcessor("builtin/tiny", weights, token_states, threads=1, call_format="json_schema")
     parts = asyncio.run(parts_of(processor, prompt("Good morning!")))
     reply = parts[-1]
     assert isinstance(reply, Reply)
@@ -136,7 +145,7 @@ def test_weights_that_cannot_be_had_fail_the_inference_not_the_process() -> None
     def offline(_: object) -> Path:
         raise ProcessorUnreachable("The built-in model could not be fetched: no network.", "check the network")
 
-    processor = EmbeddedProcessor("builtin/tiny", offline)
+    processor = EmbeddedProcessor("builtin/tiny", offline, token_states)
     with pytest.raises(ProcessorUnreachable, match="no network"):
         asyncio.run(parts_of(processor, prompt("Hello")))
 
@@ -144,12 +153,12 @@ def test_weights_that_cannot_be_had_fail_the_inference_not_the_process() -> None
 @pytest.mark.parametrize("model", ["builtin/huge", "gguf:", "gguf:/nowhere/model.gguf", "openai/gpt"])
 def test_a_model_that_cannot_be_loaded_is_refused_with_a_next_step(model: str) -> None:
     with pytest.raises(BadInput) as caught:
-        EmbeddedProcessor(model, lambda _: Path())
+        EmbeddedProcessor(model, lambda _: Path(), token_states)
     assert caught.value.next_step
 
 
 def test_tokens_are_estimated_for_any_script() -> None:
-    processor = EmbeddedProcessor("builtin/tiny", lambda _: Path())
+    processor = EmbeddedProcessor("builtin/tiny", lambda _: Path(), token_states)
     assert processor.count_tokens("") == 0
     assert 2 <= processor.count_tokens("Hello, world") <= 5
     assert processor.count_tokens("我喜欢茶") >= 4
@@ -159,7 +168,7 @@ def test_tokens_are_estimated_for_any_script() -> None:
 def test_naming_the_processor_imports_no_engine() -> None:
     code = (
         "import sys; from memos.llm.embedded import EmbeddedProcessor; from pathlib import Path;"
-        "EmbeddedProcessor('builtin/tiny', lambda r: Path());"
+        "EmbeddedProcessor('builtin/tiny', lambda r: Path(), lambda texts: []);"
         "print([m for m in ('xllamacpp', 'litellm', 'httpx', 'numpy', 'onnxruntime') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
@@ -172,7 +181,7 @@ def test_reading_ahead_gives_way_to_a_message_and_goes_on_after_it(weights: Weig
     asked = Prompt("", (SPEAK,), (), (login,), Counters(datetime(2026, 11, 23, tzinfo=UTC)))
 
     async def scene() -> None:
-        processor = EmbeddedProcessor("builtin/tiny", weights, prefix_folder=tmp_path)
+        processor = EmbeddedProcessor("builtin/tiny", weights, token_states, prefix_folder=tmp_path)
         warming = asyncio.create_task(processor.warm_up())
         await asyncio.sleep(0.1)
         assert isinstance((await parts_of(processor, asked, close=False))[-1], Reply)

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.search_home import WordCounts
 
 from memos.errors import EmbeddingProblem
 from memos.memory import embedders
-from memos.memory.embedders import Embedder, MiniLmEmbedder, builtin_embedder, similarity
+from memos.memory.embedders import MiniLmEmbedder, builtin_embedder
 
 
 @pytest.fixture(scope="module")
-def embedder() -> Embedder:
+def embedder() -> MiniLmEmbedder:
     return builtin_embedder(threads=1)
 
 
-def test_vectors_have_unit_length_and_keep_the_order_of_their_texts(embedder: Embedder) -> None:
+def test_vectors_have_unit_length_and_keep_the_order_of_their_texts(embedder: MiniLmEmbedder) -> None:
     texts = [
         "a long sentence about the weather in the mountains " * 9,
         "bees",
@@ -35,14 +34,14 @@ def test_vectors_have_unit_length_and_keep_the_order_of_their_texts(embedder: Em
     assert embedder.embed([]).shape == (0, embedder.dims)
 
 
-def test_texts_of_one_meaning_are_nearer_than_texts_of_two(embedder: Embedder) -> None:
+def test_texts_of_one_meaning_are_nearer_than_texts_of_two(embedder: MiniLmEmbedder) -> None:
     question, answer, other = embedder.embed(
         ["Does she have any pets?", "My sister got a small puppy yesterday.", "The train leaves at nine."]
     )
     assert question @ answer > question @ other + 0.1
 
 
-def test_a_very_long_text_is_cut_and_not_refused(embedder: Embedder) -> None:
+def test_a_very_long_text_is_cut_and_not_refused(embedder: MiniLmEmbedder) -> None:
     assert np.isfinite(embedder.embed(["word " * 200_000])).all()
 
 
@@ -75,21 +74,14 @@ def test_missing_weights_are_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         builtin_embedder()
 
 
-def test_similarity_gives_cosines_in_order_and_embeds_a_text_once() -> None:
-    counting = WordCounts()
-    near = similarity(counting)
-    first = near("I keep bees", ["bees", "a train", "I keep bees"])
-    assert first[0] > first[1] and first[2] == pytest.approx(1)
-    assert near("I keep bees", ["a train"]) == pytest.approx([first[1]])
-    assert len(counting.embedded) == 3
-    assert near("anything", []) == []
-
-
-def test_similarity_takes_more_texts_than_it_remembers() -> None:
-    counting = WordCounts()
-    near = similarity(counting)
-    others = [f"text {number}" for number in range(1_500)]
-    assert near("text 7", others)[7] == pytest.approx(1)
+def test_the_mean_of_a_texts_token_states_is_its_vector(embedder: MiniLmEmbedder) -> None:
+    texts = ["bees and honey in the garden", "", "a train"]
+    states = embedder.token_states(texts)
+    assert [state.shape[1] for state in states] == [embedder.dims] * 3
+    assert len(states[0]) > len(states[2])
+    means = np.stack([state.mean(axis=0) / np.linalg.norm(state.mean(axis=0)) for state in states])
+    assert np.allclose(means, embedder.embed(texts), atol=1e-5)
+    assert embedder.token_states([]) == []
 
 
 def test_nothing_heavy_is_imported_with_the_room() -> None:

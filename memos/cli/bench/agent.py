@@ -19,7 +19,7 @@ from memos.cli.bench import judge
 from memos.cli.bench.people import Fact, Kind, Line, Person, people
 from memos.cli.bench.report import ProgressLine, print_report
 from memos.cli.bench.sitting import Answer, Sitting, open_sitting
-from memos.cli.bench.tally import CORRECTED, GREETED, RECALLED, SAVED, UNKNOWN_SAID, Tally
+from memos.cli.bench.tally import ARCHIVE_FOUND, CORRECTED, GREETED, RECALLED, SAVED, UNKNOWN_SAID, Tally
 from memos.cli.boot import check_model, is_remote
 from memos.cli.printing import note
 from memos.cli.run import log_to_file
@@ -186,7 +186,7 @@ class _Conversation:
 
     def judge(self, line: Line, answer: Answer, sitting: Sitting) -> None:
         """Count what `answer` to `line` is worth; what is in memory is looked at after each line that tells."""
-        if line.kind in (Kind.TELL, Kind.CORRECT):
+        if line.kind in (Kind.TELL, Kind.CORRECT, Kind.ARCHIVE):
             self._told += line.facts
         match line.kind:
             case Kind.TELL:
@@ -199,6 +199,10 @@ class _Conversation:
                 self._tally.count(GREETED, good, line.text, "one short sentence that states nothing", answer.said)
             case Kind.ASK:
                 self._judge_found(line, answer.said)
+            case Kind.ASK_ARCHIVE:
+                (fact,) = line.facts
+                found = judge.said(fact.value, answer.said)
+                self._tally.count(ARCHIVE_FOUND, found, line.text, fact.value, answer.said)
             case Kind.UNKNOWN:
                 unknown = judge.says_it_is_unknown(line, answer.said, self._told)
                 self._tally.count(UNKNOWN_SAID, unknown, line.text, "that it was never told", answer.said)

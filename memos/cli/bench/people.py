@@ -17,6 +17,8 @@ FACTS = 10
 """What each person tells, their name included."""
 DOUBLE_SENTENCES = 2
 CORRECTIONS = 2
+ARCHIVED = 1
+"""What each person has put into the archive, beside what they tell."""
 UNKNOWN = 5
 _NEAR_UNKNOWN = 3
 """So many of the questions about what was never told are near to something that was, where there are so many."""
@@ -32,6 +34,8 @@ class Kind(StrEnum):
     TALK = "talk"
     CORRECT = "correct"
     ASK = "ask"
+    ARCHIVE = "archive"
+    ASK_ARCHIVE = "ask_archive"
     UNKNOWN = "unknown"
 
 
@@ -99,17 +103,20 @@ def _name(pools: dict[str, list[str]], number: int) -> str:
 def _person(dice: random.Random, name: str, *, english: bool) -> Person:
     known = [attribute for attribute in attributes() if attribute.key != NAME]
     dice.shuffle(known)
-    chosen, rest = known[: FACTS - 1], known[FACTS - 1 :]
+    chosen, rest = known[: FACTS - 1], known[FACTS - 1 + ARCHIVED :]
+    archived = [Fact(each.key, dice.choice(each.values)) for each in known[FACTS - 1 : FACTS - 1 + ARCHIVED]]
     told = [Fact(NAME, name), *(Fact(attribute.key, dice.choice(attribute.values)) for attribute in chosen)]
     corrected = [_another(dice, fact) for fact in dice.sample(told[1:], CORRECTIONS)]
     first = [
         Line(Kind.LOGIN),
         _talk(dice, Kind.GREET),
         *_telling(dice, told),
+        *(Line(Kind.ARCHIVE, _archiving(dice, fact), (fact,)) for fact in archived),
         *(_correcting(dice, fact) for fact in corrected),
     ]
     current = [next((new for new in corrected if new.attribute == fact.attribute), fact) for fact in told]
     questions = [_asking(dice, Kind.ASK, fact) for fact in current]
+    questions += [_asking(dice, Kind.ASK_ARCHIVE, fact) for fact in archived]
     questions += [_asking(dice, Kind.UNKNOWN, Fact(a.key, "")) for a in _never_told(chosen, rest)]
     dice.shuffle(questions)
     second = [Line(Kind.LOGIN), _talk(dice, Kind.GREET), *questions]
@@ -133,6 +140,10 @@ def _telling(dice: random.Random, told: Sequence[Fact]) -> list[Line]:
 
 def _told(dice: random.Random, fact: Fact) -> str:
     return _fill(dice.choice(attribute(fact.attribute).tell), fact)
+
+
+def _archiving(dice: random.Random, fact: Fact) -> str:
+    return dice.choice(talk("archive")).replace("{}", _told(dice, fact))
 
 
 def _joined(dice: random.Random, one: str, two: str, value: str) -> str:
@@ -206,7 +217,7 @@ def names() -> dict[str, list[str]]:
 
 @functools.cache
 def talk(kind: str) -> tuple[str, ...]:
-    """Return sentences that tell nothing: "greeting" or "small_talk"."""
+    """Return sentences that tell nothing, "greeting" or "small_talk", or how the "archive" is asked to keep one."""
     return tuple(text for row_kind, text in _table("talk.tsv") if row_kind == kind)
 
 

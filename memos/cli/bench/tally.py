@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-SAVED, CORRECTED, RECALLED, UNKNOWN_SAID, GREETED = "saved", "corrected", "recalled", "unknown_said", "greeted"
-MEASURES = (SAVED, CORRECTED, RECALLED, UNKNOWN_SAID, GREETED)
+SAVED, CORRECTED, RECALLED = "saved", "corrected", "recalled"
+ARCHIVE_FOUND, UNKNOWN_SAID, GREETED = "archive_found", "unknown_said", "greeted"
+MEASURES = (SAVED, CORRECTED, RECALLED, ARCHIVE_FOUND, UNKNOWN_SAID, GREETED)
 WRONG = "wrong_statement"
 
 
