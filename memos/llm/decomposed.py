@@ -31,7 +31,7 @@ from memos.llm.meaning import (
     Meaning,
 )
 from memos.llm.nearness import Nearness
-from memos.llm.sentences import joined, sentences, single_facts
+from memos.llm.sentences import joined, sentences, single_facts, without_request
 from memos.llm.small_talk import Completer, SmallTalk
 from memos.llm.turn import Decision, Turn, current_turn, say
 from memos.messages import EventKind, FunctionCall, Message, Prompt, Reply, new_id
@@ -162,7 +162,12 @@ class Decomposed:
                 self._single_facts(words) if label == FACT else [words]
             )  # "not in Rome but in Bonn" stays whole
         ]
-        told = Told(tuple(facts), tuple(those(ARCHIVE)), tuple(those(DELETION)), self._correction)
+        told = Told(
+            tuple(facts),
+            tuple(without_request(words, self._meaning) for words in those(ARCHIVE)),
+            tuple(those(DELETION)),
+            self._correction,
+        )
         return _Sorted(told, " ".join(those(QUESTION)), " ".join(those(PAST)), EVERYTHING in labels, GREETING in labels)
 
     def _single_facts(self, words: str) -> list[str]:

@@ -17,7 +17,7 @@ from memos.llm.filed_lines import FiledLine
 from memos.llm.labeller import prompt_text
 from memos.llm.meaning import Meaning, pieces
 
-ANSWERS = -1.3
+ANSWERS = -1.1
 """From this score on a line answers a question."""
 REPLACES = 1.5
 """From this score on a fact takes the place of a line."""

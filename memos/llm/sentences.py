@@ -2,7 +2,7 @@
 
 A fact of its own can be corrected and taken out without losing what stood beside it. A sentence is cut only at a
 joint ("and", a comma, …) with a whole statement on either side, as the trained layer reads them: more surely so where
-the second does not begin with "I", "my" or the like, and never before "she", "it", "his", which need the words before.
+the second does not begin with "I", "we" or the like, and never before "she", "it", "his", which need the words before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from memos.llm.meaning import CORRECTION, FACT, FRAGMENT, LEAD, TALK, Meaning
 
 _SENTENCES_LIMIT = 8
-_WHOLE = -0.7
+_WHOLE = -0.8
 """From this log probability on a piece counts as a statement of its own."""
 _TOLD = {FACT, CORRECTION, FRAGMENT, TALK}
 _LINKS = r"(?:and|but|besides|also|plus|by the way|btw)\b"
@@ -29,9 +29,7 @@ _NEEDS_WORDS_BEFORE = re.compile(
 
 
 _SPEAKER = re.compile(
-    r"(?:i|i['’]\w+|im|ive|my|mine|we|we['’]\w+|our|ours|ich|meine?|wir|unsere?|je|j['’]\w+|mon|ma|mes|nous|notre|nos|yo"
-    r"|mis?|nuestr[oa]s?|io|mi[oaei]|eu|meus?|minhas?|ik|mijn|wij|onze?|jag|min|mitt|mina|я|мой|моя|мы|ja|mój|moja|moje)\b",
-    re.IGNORECASE,
+    r"(?:i|i['’]\w+|im|ive|we|we['’]\w+|ich|wir|je|j['’]\w+|nous|yo|io|eu|ik|wij|jag|vi|я|мы|ja)\b", re.IGNORECASE
 )
 
 
@@ -77,6 +75,12 @@ def single_facts(sentence: str, meaning: Meaning) -> list[str]:
     if best is None:
         return [sentence]
     return [*single_facts(best[1], meaning), *single_facts(best[2], meaning)]
+
+
+def without_request(sentence: str, meaning: Meaning) -> str:
+    """Return what follows "keep in the archive:" or the like, or the sentence as it is."""
+    request, colon, fact = sentence.partition(": ")
+    return fact if colon and request and _whole(fact, meaning) >= _WHOLE else sentence
 
 
 def _label(words: str, meaning: Meaning) -> str:

@@ -16,7 +16,7 @@ from memos.llm.engine import Engine
 from memos.llm.filed_lines import FiledLine, filed_lines, search_hits
 from memos.llm.filing import NOTHING_TO_FORGET
 from memos.llm.finding import NOT_READ
-from memos.llm.meaning import Meaning, pieces
+from memos.llm.meaning import Meaning
 from memos.llm.nearness import ANSWERS, Nearness
 from memos.llm.sentences import sentences
 from memos.llm.small_talk import SmallTalk

@@ -142,10 +142,10 @@ class _Run:
         for number, person in enumerate(self._everyone, 1):
             conversation = _Conversation(person, self._tally)
             for lines in (person.first, person.second):
-                await self._session(number, lines, conversation)
+                await self._session(number, person, lines, conversation)
             self._tally.people += 1
 
-    async def _session(self, number: int, lines: Sequence[Line], conversation: _Conversation) -> None:
+    async def _session(self, number: int, person: Person, lines: Sequence[Line], conversation: _Conversation) -> None:
         """Hold one session with everything opened from disk, and closed again."""
         with _opened(self._folder / str(number), self._places, self._environ) as machinery:
             settings = machinery.settings(self._flags)
@@ -158,6 +158,8 @@ class _Run:
                     self._note_cost(answer)
                     conversation.judge(line, answer, sitting)
                 conversation.end_session()
+                if settings.config.memory.embedding != "none" and lines is not person.second:
+                    await sitting.rest()
 
     def _wish(self) -> Wish:
         return Wish(_AGENT, new=True, flags=self._flags)
