@@ -16,7 +16,9 @@ from memos.llm.companion import SLOTS, Companion, says_the_same
 from memos.llm.decomposed import Decision, Decomposed, quote
 from memos.llm.engine import Completion, Engine
 from memos.llm.filed_lines import FiledLine
+from memos.llm.meaning import Meaning
 from memos.llm.weights import builtin_weights
+from memos.memory.index import builtin_embedder
 from memos.messages import Counters, EventKind, Finish, FunctionSchema, Message, Prompt, TokenUsage
 
 SPEAK = FunctionSchema("send_message", "", {"type": "object", "properties": {"message": {"type": "string"}}})
@@ -168,7 +170,7 @@ def test_what_quotes_nothing_is_left_alone() -> None:
 @pytest.mark.builtin_model
 def test_all_fixed_prompts_and_a_long_sentence_fit_the_window_together(builtin_cache: Path) -> None:
     engine = Engine(builtin_weights(builtin_cache, lambda _: None), threads=1, window_tokens=2048)
-    prefixes = Companion(engine, Decomposed(engine, None)).prefixes()
+    prefixes = Companion(engine, Decomposed(engine, Meaning(builtin_embedder().token_states))).prefixes()
     slots = [slot for slot, _ in prefixes]
     assert sorted(slots) == list(range(SLOTS))
     tokens = [engine.complete(prefix, max_tokens=1).usage.prompt_tokens or 0 for _, prefix in prefixes]

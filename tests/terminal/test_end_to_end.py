@@ -47,7 +47,7 @@ def test_a_newcomer_without_a_key_talks_to_the_clerk_who_knows_them_tomorrow(
         screen.until("● clerk", PATIENCE_S)
         screen.type("What is my name?\r")
         screen.until("You told me on", PATIENCE_S)
-        assert "My name is Ana and I keep bees." in " ".join(screen.text.split())
+        assert '"My name is Ana"' in " ".join(screen.text.split())
 
 
 def test_a_chain_of_twenty_heartbeats_streams_and_ends(tmp_path: Path) -> None:
