@@ -69,7 +69,8 @@ def single_facts(sentence: str, meaning: Meaning) -> list[str]:
         first, second = sentence[: joint.start()].strip(), sentence[joint.end() :].strip()
         if len(first.split()) < 2 or len(second.split()) < 2 or _NEEDS_WORDS_BEFORE.match(second):
             continue
-        sure = min(_whole(first, meaning), _whole(second, meaning))
+        speaks = _SPEAKER.match(second) is not None
+        sure = min(_whole(first, meaning, ended=speaks), _whole(second, meaning, ended=speaks))
         if sure >= _WHOLE and (best is None or sure > best[0]):
             best = sure, first, second
     if best is None:
@@ -80,7 +81,7 @@ def single_facts(sentence: str, meaning: Meaning) -> list[str]:
 def without_request(sentence: str, meaning: Meaning) -> str:
     """Return what follows "keep in the archive:" or the like, or the sentence as it is."""
     request, colon, fact = sentence.partition(": ")
-    return fact if colon and request and _whole(fact, meaning) >= _WHOLE else sentence
+    return fact if colon and request and _whole(fact, meaning, ended=True) >= _WHOLE else sentence
 
 
 def _label(words: str, meaning: Meaning) -> str:
@@ -88,11 +89,13 @@ def _label(words: str, meaning: Meaning) -> str:
     return max(labels, key=lambda label: labels[label])
 
 
-def _whole(piece: str, meaning: Meaning) -> float:
-    """Return how surely a piece is a statement by itself (a log probability)."""
-    # To the layer a full stop makes a statement of almost anything: only what names its speaker may have one.
+def _whole(piece: str, meaning: Meaning, *, ended: bool) -> float:
+    """Return how surely a piece is a statement by itself (a log probability), with a full stop or without.
+
+    To the layer a full stop makes a statement of almost anything, so it is asked for only where "I" or "we" goes on.
+    """
     bare = piece.rstrip(" .!")
-    labels = meaning.labels(f"{bare}." if _SPEAKER.match(bare) else bare)
+    labels = meaning.labels(f"{bare}." if ended else bare)
     return max(labels[FACT], labels[CORRECTION])
 
 
