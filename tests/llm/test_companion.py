@@ -170,7 +170,7 @@ def test_what_quotes_nothing_is_left_alone() -> None:
 @pytest.mark.builtin_model
 def test_all_fixed_prompts_and_a_long_sentence_fit_the_window_together(builtin_cache: Path) -> None:
     engine = Engine(builtin_weights(builtin_cache, lambda _: None), threads=1, window_tokens=2048)
-    prefixes = Companion(engine, Decomposed(engine, Meaning(builtin_embedder().token_states))).prefixes()
+    prefixes = Companion(engine, Decomposed(engine, Meaning(builtin_embedder().token_states), larger=True)).prefixes()
     slots = [slot for slot, _ in prefixes]
     assert sorted(slots) == list(range(SLOTS))
     tokens = [engine.complete(prefix, max_tokens=1).usage.prompt_tokens or 0 for _, prefix in prefixes]
