@@ -5,6 +5,7 @@ A thin skin over xllamacpp's `Server`. All of it blocks; callers use a worker th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memos.errors import BadInput, ContextOverflow, ProcessorUnreachable
+from memos.errors import BadInput, ContextOverflow, MemosError, ProcessorUnreachable
 from memos.llm.slot_files import SlotFiles, private_folder
 from memos.messages import Finish, TokenUsage
 from memos.safe_text import safe_line
@@ -82,6 +83,7 @@ class Engine:
         check_gguf(path)
         self.window_tokens = window_tokens
         self._one_at_a_time = threading.Lock()
+        self._at_work = False
         self._door = Path(tempfile.mkdtemp(prefix="memos-"))
         key = secrets.token_urlsafe(32)
         if os.name != "posix" or prefix_folder is None or not private_folder(prefix_folder):
@@ -183,6 +185,11 @@ class Engine:
 
     def close(self) -> None:
         """Stop the engine's threads and free its memory, after a request that is under way."""
+        if not self._at_work:
+            # The native loop starts in a thread of its own. Told to stop before that, it would start afterwards and
+            # never end, and closing would wait for it forever; after an answer it is known to run.
+            with contextlib.suppress(MemosError):
+                self.complete(".", max_tokens=1)
         with self._one_at_a_time:
             self._server = None
             self.close_door()
@@ -204,6 +211,7 @@ class Engine:
             if self._server is None:
                 raise ProcessorUnreachable("The embedded model has been closed.", "run memos again")
             answer = self._server.handle_completions({**common, **request}, guarded)
+            self._at_work = True
         if failures:
             raise failures[0]
         if isinstance(answer, dict):

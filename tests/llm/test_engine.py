@@ -118,3 +118,9 @@ def _socket(descriptor: Path) -> re.Match[str] | None:
         return re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink()))
     except OSError:
         return None
+
+
+@pytest.mark.builtin_model
+def test_an_engine_that_is_closed_as_soon_as_it_is_loaded_ends(builtin_cache: Path) -> None:
+    for _ in range(5):
+        Engine(builtin_weights(builtin_cache, lambda _: None), threads=1, window_tokens=512).close()
