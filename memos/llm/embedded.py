@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from memos.errors import BadInput, ProcessorUnreachable
+from memos.errors import BadInput, EmbeddingProblem, ProcessorUnreachable
 from memos.messages import MonologueDelta, Progress, Prompt, Reply, ReplyPart, SpeechDelta
 from memos.safe_text import safe_line
 
@@ -168,7 +168,12 @@ class EmbeddedProcessor:
         call_format = self._ready()
         if self._streaming is not None:
             return self._streaming.reply(prompt, cancelled, show)
-        reply = call_format.reply(prompt, cancelled)
+        try:
+            reply = call_format.reply(prompt, cancelled)
+        except EmbeddingProblem as problem:
+            raise ProcessorUnreachable(
+                "The clerk reads with the built-in embedder, which failed.", problem.next_step
+            ) from problem
         for delta in _deltas(reply):
             show(delta)
         return reply

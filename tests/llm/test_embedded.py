@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memos.errors import BadInput, ProcessorUnreachable
+from memos.errors import BadInput, EmbeddingProblem, ProcessorUnreachable
 from memos.llm.embedded import EmbeddedProcessor
 from memos.llm.weights import builtin_weights
 from memos.memory.index import builtin_embedder
@@ -191,3 +191,14 @@ def test_reading_ahead_gives_way_to_a_message_and_goes_on_after_it(weights: Weig
 
     asyncio.run(scene())
     assert list(tmp_path.iterdir()), "nothing was kept for later processes"
+
+
+@pytest.mark.builtin_model
+def test_a_clerk_without_its_embedder_says_what_to_do_and_is_no_bug(weights: Weights) -> None:
+    def broken(_: Sequence[str]) -> list[States]:
+        raise EmbeddingProblem("The weights are missing.", "install them again")
+
+    processor = EmbeddedProcessor("builtin/tiny", weights, broken, threads=1)
+    with pytest.raises(ProcessorUnreachable, match="embedder") as caught:
+        asyncio.run(parts_of(processor, prompt("Hello")))
+    assert caught.value.next_step == "install them again"
