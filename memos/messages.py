@@ -195,6 +195,35 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """What each part of a prompt costs its model, in tokens; the parts add up to what is sent.
+
+    `queue` has one count for each message of the prompt's queue, the newest event without its `state` (clock,
+    counters, and in profile `small` the blocks' place). `frame` is what stands around the parts: roles, separators,
+    that state. `counted_by` names the tokenizer; `exact` says whether it is the model's own.
+    """
+
+    instructions: int
+    functions: int
+    blocks: int
+    summary: int
+    queue: tuple[int, ...]
+    frame: int = 0
+    counted_by: str = ""
+    exact: bool = False
+
+    @property
+    def fixed(self) -> int:
+        """All but the queue: what no eviction frees."""
+        return self.instructions + self.functions + self.blocks + self.summary + self.frame
+
+    @property
+    def total(self) -> int:
+        """All of the prompt."""
+        return self.fixed + sum(self.queue)
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A finished inference: inner monologue, plain text for the user (models that do not call), and calls."""
 

@@ -19,7 +19,10 @@ NAME_LIMIT_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A row of the register. `queue_start` is the first `seq` of the FIFO queue; times are UTC."""
+    """A row of the register; times are UTC.
+
+    `queue_start` is the first `seq` of the FIFO queue, `flushed_at` the newest one at its last flush.
+    """
 
     id: str
     name: str
@@ -32,6 +35,7 @@ class Agent:
     created_at: datetime = field(default_factory=utc_now)
     last_login_at: datetime | None = None
     paused_until: datetime | None = None
+    flushed_at: int = 0
 
 
 class Agents:
@@ -161,6 +165,7 @@ def _agent(row: sqlite3.Row) -> Agent:
         created_at=datetime.fromisoformat(row["created_at"]),
         last_login_at=_moment(row["last_login_at"]),
         paused_until=_moment(row["paused_until"]),
+        flushed_at=row["flushed_at"],
     )
 
 

@@ -179,6 +179,60 @@ def m001_agents_memory_and_search(db: SqliteUtilsDatabase) -> None:
         db.conn.execute(statement)
 
 
+_PAGING = """
+CREATE TABLE model_calls (                    -- the usage ledger: one row a request to a model
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    turn_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    purpose TEXT NOT NULL CHECK (purpose IN ('chat', 'summarise', 'embed')),
+    prompt_tokens INTEGER,                    -- NULL: the model reported none
+    reply_tokens INTEGER,
+    cached_tokens INTEGER,
+    cost_usd REAL,                            -- NULL: nobody knows the price
+    created_at TEXT NOT NULL
+);
+CREATE INDEX model_calls_by_agent ON model_calls(agent_id, created_at);
+
+CREATE TABLE token_scales (                   -- how a model's own count relates to the offline tokenizer's
+    model TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    tokenizer TEXT NOT NULL,
+    scale TEXT NOT NULL,                      -- what was learned, as JSON
+    updated_at TEXT NOT NULL,
+    PRIMARY KEY (model, endpoint, tokenizer)
+);
+
+CREATE TABLE overrides (                      -- what stands in the FIFO queue for a message too long to stand there
+    message_seq INTEGER PRIMARY KEY REFERENCES messages(seq) ON DELETE CASCADE,
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    content TEXT NOT NULL,
+    created_at TEXT NOT NULL
+);
+CREATE INDEX overrides_by_agent ON overrides(agent_id, message_seq);
+
+CREATE TABLE summaries (                      -- every recursive summary an agent ever had; the newest is agents.summary
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    text TEXT NOT NULL,
+    author TEXT NOT NULL,                     -- a model, or memos where no model could
+    last_seq INTEGER NOT NULL,                -- the newest message it covers
+    created_at TEXT NOT NULL
+);
+CREATE INDEX summaries_by_agent ON summaries(agent_id, seq);
+
+-- The newest message at the last flush: a warning of memory pressure after it is of the filling under way.
+ALTER TABLE agents ADD COLUMN flushed_at INTEGER NOT NULL DEFAULT 0;
+"""
+
+
+@migration()
+def m002_usage_and_paging(db: SqliteUtilsDatabase) -> None:
+    """The usage ledger, learned token scales, overrides of long messages, the history of summaries."""
+    for statement in _statements(_PAGING):
+        db.conn.execute(statement)
+
+
 def migrate(path: Path, connection: sqlite3.Connection) -> None:
     """Bring the database at `path` to the newest schema: snapshot first, one process at a time, all or nothing each.
 
