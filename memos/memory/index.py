@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memos.errors import EmbeddingProblem
-from memos.memory.search import Search, Tier
+from memos.memory.search import Search
+from memos.memory.tiers import Tier
 from memos.storage.database import Database
 
 if TYPE_CHECKING:
-    from memos.memory.embedders import Embedder, MiniLmEmbedder
+    from memos.memory.dense_leg import DenseLeg
+    from memos.memory.embedders import MiniLmEmbedder
     from memos.memory.indexer import Indexer
-    from memos.storage.vectors import VectorTable
 
 
 @functools.cache
@@ -31,11 +32,10 @@ def builtin_embedder() -> MiniLmEmbedder:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What search needs. Without an embedder it finds by words alone; `problem` is then why, in one sentence."""
+    """What search needs. Without dense legs it finds by words alone; `problem` is then why, in one sentence."""
 
     database: Database
-    embedder: Embedder | None = None
-    tables: Mapping[Tier, VectorTable] | None = None
+    legs: Mapping[Tier, DenseLeg] | None = None
     indexer: Indexer | None = None
     problem: str = ""
 
@@ -48,20 +48,21 @@ class Index:
             embedder = builtin_embedder()
         except EmbeddingProblem as problem:
             return cls(database, problem=str(problem))
+        from memos.memory.dense_leg import legs
         from memos.memory.indexer import Indexer
         from memos.storage.vectors import VectorTable
 
         tables: dict[Tier, VectorTable] = {
             tier: VectorTable(folder, tier, embedder.name, embedder.dims) for tier in ("recall", "archival")
         }
-        return cls(database, embedder, tables, Indexer(database, embedder, tables))
+        found = legs(database, embedder, tables)
+        return cls(database, found, Indexer(database, embedder, found))
 
     def search(self, tier: Tier) -> Search:
         """Return the search over one tier."""
-        tables = self.tables
-        return Search(self.database, tier, self.embedder, (lambda: tables[tier]) if tables else None)
+        return Search(self.database, tier, self.legs[tier] if self.legs else None)
 
     def close(self) -> None:
         """Let go of the vector tables."""
-        for table in (self.tables or {}).values():
-            table.close()
+        for leg in (self.legs or {}).values():
+            leg.table.close()

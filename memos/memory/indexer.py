@@ -1,6 +1,7 @@
-"""The outbox of the vector index: rows of SQLite whose vector is still to be written, worked off in batches.
+"""The outbox of the vector index: rows of SQLite whose vector is still to be written, worked off in full batches.
 
-At least once: a row is marked only after its vector is on disk, and writing a vector twice changes nothing. An index
+Rows that are too few for a batch are only read ahead: the dense leg holds their vectors until more have come. At least
+once: a row is marked only after its vector is on disk, and writing a vector twice changes nothing. An index
 that is missing, damaged, or of another embedder is made again from SQLite the same way.
 """
 
@@ -11,7 +12,8 @@ from sqlite3 import Row
 from typing import TYPE_CHECKING
 
 from memos.errors import DataDamaged
-from memos.memory.search import Tier
+from memos.memory.dense_leg import DenseLeg
+from memos.memory.tiers import TABLES, WAITING, Tier
 from memos.messages import utc_now
 from memos.storage.database import Database
 from memos.storage.vectors import VectorRow, VectorTable
@@ -19,61 +21,59 @@ from memos.storage.vectors import VectorRow, VectorTable
 if TYPE_CHECKING:
     from memos.memory.embedders import Embedder
 
-BATCH_ROWS = 64
-
-_TABLES: Mapping[Tier, str] = {"recall": "messages", "archival": "passages"}
-_WAITING: Mapping[Tier, str] = {
-    "recall": "indexed_at IS NULL AND search_text <> '' AND state <> 'provisional'",
-    "archival": "indexed_at IS NULL",
-}
+BATCH_ROWS = 128
 
 
 class Indexer:
     """Writes the vectors of all agents' messages and passages. Blocking: `step` belongs in a worker thread."""
 
-    def __init__(self, database: Database, embedder: Embedder, tables: Mapping[Tier, VectorTable]) -> None:
+    def __init__(self, database: Database, embedder: Embedder, legs: Mapping[Tier, DenseLeg]) -> None:
         self._database = database
         self._embedder = embedder
-        self._tables = tables
+        self._legs = legs
         self._made: set[Tier] = set()
 
     def pending(self) -> int:
         """Return how many rows wait for their vector."""
         return sum(
-            int(self._database.query(f"SELECT count(*) FROM {_TABLES[tier]} WHERE {_WAITING[tier]}")[0][0])  # noqa: S608
-            for tier in self._tables
+            int(self._database.query(f"SELECT count(*) FROM {TABLES[tier]} WHERE {WAITING[tier]}")[0][0])  # noqa: S608
+            for tier in self._legs
         )
 
-    def step(self) -> int:
-        """Write the vectors of one batch and return how many rows it settled; 0: nothing waits, or another
-        process is at it.
+    def step(self, *, flush: bool = False) -> int:
+        """Write the vectors of one batch and return how many rows it settled; 0: too few wait, or another process
+        is at it. `flush`: one row is enough.
 
         Raises: EmbeddingProblem, DataDamaged, StorageProblem. The rows keep waiting then.
         """
         from filelock import FileLock, Timeout
 
-        folder = next(iter(self._tables.values())).folder
+        folder = next(iter(self._legs.values())).table.folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             with FileLock(folder / "indexer.lock", timeout=0, mode=0o600):
-                return self._step()
+                return self._step(flush)
         except Timeout:
             return 0
 
-    def _step(self) -> int:
+    def _step(self, flush: bool) -> int:
         self._claim_space()
-        for tier, table in self._tables.items():
+        for tier, leg in self._legs.items():
+            enough = 1 if flush else BATCH_ROWS
             rows = self._next_batch(tier)
-            if self._is_lost(tier, table, rows):
-                self._make(tier, table)
+            if self._is_lost(tier, leg.table, writes=len(rows) >= enough):
+                self._make(tier, leg.table)
                 rows = self._next_batch(tier)
-            if rows:
-                self._write(table, [row for row in rows if row["superseded_by"] is None])
+            if len(rows) >= enough:
+                self._write(leg, [row for row in rows if row["superseded_by"] is None])
                 self._mark(tier, rows)
+                leg.written(rows)
                 return len(rows)
-        for table in self._tables.values():
-            if table.needs_compaction():
-                table.compact()
+            if rows:
+                leg.vectors(rows)
+        for leg in self._legs.values():
+            if leg.table.needs_compaction():
+                leg.table.compact()
         return 0
 
     def _claim_space(self) -> None:
@@ -86,14 +86,14 @@ class Indexer:
                 "INSERT OR REPLACE INTO embedding_spaces (name, dims, created_at) VALUES (?, ?, ?)",
                 (self._embedder.name, self._embedder.dims, utc_now().isoformat()),
             )
-            for tier in self._tables:
+            for tier in self._legs:
                 connection.execute(_ALL_WAIT_AGAIN[tier])
 
-    def _is_lost(self, tier: Tier, table: VectorTable, waiting: Sequence[Row]) -> bool:
-        """Return whether the table must be made; where nothing waits this costs no import of LanceDB."""
-        if waiting:
+    def _is_lost(self, tier: Tier, table: VectorTable, *, writes: bool) -> bool:
+        """Return whether the table must be made; where nothing is to be written this costs no import of LanceDB."""
+        if writes:
             return not table.is_ready()
-        indexed = f"SELECT 1 FROM {_TABLES[tier]} WHERE indexed_at IS NOT NULL LIMIT 1"  # noqa: S608
+        indexed = f"SELECT 1 FROM {TABLES[tier]} WHERE indexed_at IS NOT NULL LIMIT 1"  # noqa: S608
         return not table.exists() and bool(self._database.query(indexed))
 
     def _make(self, tier: Tier, table: VectorTable) -> None:
@@ -113,16 +113,18 @@ class Indexer:
 
     def _next_batch(self, tier: Tier) -> Sequence[Row]:
         return self._database.query(
-            f"SELECT seq, id, agent_id, search_text, superseded_by FROM {_TABLES[tier]}"  # noqa: S608
-            f" WHERE {_WAITING[tier]} ORDER BY seq LIMIT {BATCH_ROWS}"
+            f"SELECT seq, id, agent_id, search_text, superseded_by FROM {TABLES[tier]}"  # noqa: S608
+            f" WHERE {WAITING[tier]} ORDER BY seq LIMIT {BATCH_ROWS}"
         )
 
-    def _write(self, table: VectorTable, rows: Sequence[Row]) -> None:
+    def _write(self, leg: DenseLeg, rows: Sequence[Row]) -> None:
         import numpy as np
 
-        vectors = self._embedder.embed([row["search_text"] for row in rows])
+        if not rows:
+            return
+        vectors = leg.vectors(rows)
         usable = np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1)  # words alone find the others
-        table.upsert(
+        leg.table.upsert(
             [
                 VectorRow(row["id"], row["agent_id"], row["seq"], vector)
                 for row, vector, fit in zip(rows, vectors, usable.tolist(), strict=True)
@@ -135,12 +137,12 @@ class Indexer:
         now = utc_now().isoformat()
         with self._database.transaction() as connection:
             connection.executemany(
-                f"UPDATE {_TABLES[tier]} SET indexed_at = ? WHERE seq = ? AND search_text = ?",  # noqa: S608
+                f"UPDATE {TABLES[tier]} SET indexed_at = ? WHERE seq = ? AND search_text = ?",  # noqa: S608
                 [(now, row["seq"], row["search_text"]) for row in rows],
             )
 
 
 _ALL_WAIT_AGAIN: Mapping[Tier, str] = {
     tier: f"UPDATE {table} SET indexed_at = NULL WHERE indexed_at IS NOT NULL"  # noqa: S608
-    for tier, table in _TABLES.items()
+    for tier, table in TABLES.items()
 }

@@ -10,22 +10,20 @@ from __future__ import annotations
 import heapq
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from memos.errors import DataDamaged, EmbeddingProblem
 from memos.memory.query_terms import STOP_WORDS, fts_query, search_terms
+from memos.memory.tiers import TABLES, Tier
 from memos.storage.database import Database
 
 if TYPE_CHECKING:
-    from memos.memory.embedders import Embedder
-    from memos.storage.vectors import VectorTable
+    from memos.memory.dense_leg import DenseLeg
 
-__all__ = ["Hit", "Search", "SearchResult", "Tier", "fts_query", "index_text"]
-
-Tier = Literal["recall", "archival"]
+__all__ = ["Hit", "Search", "SearchResult", "fts_query", "index_text"]
 
 DENSE_WEIGHT = 0.5
 NEIGHBOUR_WEIGHT = 0.4
@@ -69,7 +67,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """The dense leg: for every indexed row its cosine to the query, brought to 0..1; `near` are hits by themselves."""
+    """The dense leg: for every row its cosine to the query, brought to 0..1; `near` are hits by themselves."""
 
     scores: Mapping[int, float] = field(default_factory=dict)
     near: tuple[int, ...] = ()
@@ -92,18 +90,11 @@ class _Row:
 class Search:
     """Finds rows of one tier. Blocking: coroutines call it in a worker thread."""
 
-    def __init__(
-        self,
-        database: Database,
-        tier: Tier,
-        embedder: Embedder | None = None,
-        vectors: Callable[[], VectorTable] | None = None,
-    ) -> None:
+    def __init__(self, database: Database, tier: Tier, dense: DenseLeg | None = None) -> None:
         self._database = database
         self._tier = tier
-        self._embedder = embedder
-        self._vectors = vectors
-        self._table = "messages" if tier == "recall" else "passages"
+        self._dense = dense
+        self._table = TABLES[tier]
         self._degraded_told = False
 
     def find(
@@ -163,17 +154,16 @@ class Search:
 
     def _meaning(self, agent_id: str, query: str, end: int) -> tuple[_Meaning, str | None]:
         """Return the dense leg, and the reason to tell where there is none though there should be."""
-        if self._embedder is None or self._vectors is None or not query.strip():
+        if self._dense is None or not query.strip():
             return _Meaning(), None
-        table = self._vectors()
-        if not table.exists():
-            return _Meaning(), None  # nothing is indexed yet: the embedder need not be loaded for it
         try:
-            nearest = table.nearest(agent_id, self._embedder.embed([query])[0])
+            nearest = self._dense.nearest(agent_id, query)
         except (EmbeddingProblem, DataDamaged) as problem:
             told, self._degraded_told = self._degraded_told, True
             return _Meaning(), None if told else str(problem)
         self._degraded_told = False
+        if nearest is None:
+            return _Meaning(), None
         wanted = nearest.seqs < end
         seqs, cosines = nearest.seqs[wanted], nearest.cosines[wanted]
         if not len(seqs):

@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from memos.errors import EmbeddingProblem
+from memos.memory.dense_leg import legs
 from memos.memory.embedders import Embedder, builtin_embedder
 from memos.memory.indexer import Indexer
 from memos.memory.search import Search, index_text
@@ -61,9 +62,10 @@ def home(embedder: Embedder | None) -> Iterator[Home]:
         database = Database.open(Path(folder) / "memos.db")
         name, dims = (embedder.name, embedder.dims) if embedder else ("none", 1)
         table = VectorTable(Path(folder) / "lance", "recall", name, dims)
-        indexer = Indexer(database, embedder, {"recall": table}) if embedder else None
+        found = legs(database, embedder, {"recall": table}) if embedder else {}
+        indexer = Indexer(database, embedder, found) if embedder else None
         try:
-            yield Home(database, table, indexer, Search(database, "recall", embedder, lambda: table))
+            yield Home(database, table, indexer, Search(database, "recall", found.get("recall")))
         finally:
             table.close()
             database.close()
@@ -124,7 +126,7 @@ def recall(modes: dict[str, Embedder | None]) -> None:
 
 def ask_all(here: Home, sample: dict[str, object], found: dict[int, list[float]], totals: list[int]) -> list[float]:
     ids = store(here.database, "agent", locomo_turns(sample["conversation"]))  # type: ignore[arg-type]
-    while here.indexer and here.indexer.step():
+    while here.indexer and here.indexer.step(flush=True):
         pass
     scores = []
     for question in sample["qa"]:  # type: ignore[attr-defined]

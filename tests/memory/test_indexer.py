@@ -23,17 +23,27 @@ def test_every_row_that_was_heard_gets_its_vector(home: SearchHome) -> None:
     home.say("")  # a result or a monologue: nobody heard it
     home.keep("a passage")
     assert home.indexer.pending() == BATCH_ROWS + 7
-    assert [home.indexer.step() for _ in range(4)] == [BATCH_ROWS, 6, 1, 0]
+    assert [home.indexer.step(flush=True) for _ in range(4)] == [BATCH_ROWS, 6, 1, 0]
     assert home.indexer.pending() == 0
     assert (home.tables["recall"].count(), home.tables["archival"].count()) == (BATCH_ROWS + 6, 1)
 
 
 def test_text_still_streaming_waits_until_it_is_complete(home: SearchHome) -> None:
     seq = home.say("half a sen", state="provisional")
-    assert home.indexer.step() == 0
+    assert home.indexer.step(flush=True) == 0
     with home.database.transaction() as connection:
         connection.execute("UPDATE messages SET state = 'complete' WHERE seq = ?", (seq,))
-    assert home.indexer.step() == 1
+    assert home.indexer.step(flush=True) == 1
+
+
+def test_rows_too_few_for_a_batch_are_read_once_and_wait_in_memory(home: SearchHome) -> None:
+    for number in range(BATCH_ROWS - 1):
+        home.say(f"message number {number}")
+    assert home.indexer.step() == 0 and not home.tables["recall"].exists()
+    assert len(home.embedder.embedded) == BATCH_ROWS - 1  # type: ignore[attr-defined]
+    home.say("the last of the batch")
+    assert home.indexer.step() == BATCH_ROWS and home.indexer.pending() == 0
+    assert len(home.embedder.embedded) == BATCH_ROWS  # type: ignore[attr-defined]
 
 
 def test_a_vector_written_twice_after_a_crash_is_there_once(home: SearchHome) -> None:
@@ -119,5 +129,5 @@ def test_only_one_process_works_at_the_outbox_at_a_time(home: SearchHome) -> Non
     folder = home.tables["recall"].folder
     folder.mkdir()
     with FileLock(folder / "indexer.lock"):
-        assert home.indexer.step() == 0
-    assert home.indexer.step() == 1
+        assert home.indexer.step(flush=True) == 0
+    assert home.indexer.step(flush=True) == 1

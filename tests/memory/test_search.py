@@ -196,12 +196,30 @@ def test_a_failing_embedder_leaves_words_and_is_told_once(tmp_path: Path) -> Non
             raise EmbeddingProblem("The embedder is out of order.")
 
     home = search_home(tmp_path, Failing())
-    wanted, search = home.say("I keep bees"), home.search()
-    assert seqs(search.find("a", "bees", limit=5)) == [wanted]  # nothing indexed yet: no embedder is needed
-    home.tables["recall"].create()
+    search = home.search()
+    assert search.find("a", "bees", limit=5) == SearchResult(0, ())  # nothing is stored yet: no embedder is needed
+    wanted = home.say("I keep bees")
     first, second = search.find("a", "bees", limit=5), search.find("a", "bees", limit=5)
     assert seqs(first) == seqs(second) == [wanted]
     assert first.degraded == "The embedder is out of order." and second.degraded is None
+
+
+def test_a_row_is_found_by_its_meaning_before_the_index_has_it(home: SearchHome) -> None:
+    for other in ("a long walk by the sea", "the train was late again"):
+        home.say(other, session="1")
+    home.index_all()
+    wanted = home.say("the railways", session="2")
+    assert seqs(home.lexical().find("a", "railwayman", limit=5)) == []
+    assert seqs(home.search().find("a", "railwayman", limit=1)) == [wanted]
+
+
+def test_a_row_whose_words_have_changed_since_it_was_indexed_is_found_by_the_new_ones(home: SearchHome) -> None:
+    seq = home.say("beekeeping")
+    home.index_all()
+    with home.database.transaction() as connection:
+        connection.execute("UPDATE messages SET search_text = 'railways', indexed_at = NULL WHERE seq = ?", (seq,))
+    found = home.legs["recall"].nearest("a", "railway")
+    assert found is not None and found.seqs.tolist() == [seq] and found.cosines[0] > 0.5
 
 
 def test_a_broken_index_leaves_words(home: SearchHome) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from memos.memory.dense_leg import DenseLeg, legs
 from memos.memory.embedders import Embedder
 from memos.memory.indexer import Indexer
-from memos.memory.search import Search, Tier, index_text
+from memos.memory.search import Search, index_text
+from memos.memory.tiers import Tier
 from memos.messages import new_id
 from memos.storage.database import Database
 from memos.storage.vectors import VectorTable
@@ -44,10 +46,11 @@ class SearchHome:
     database: Database
     tables: dict[Tier, VectorTable]
     embedder: Embedder
+    legs: Mapping[Tier, DenseLeg]
     indexer: Indexer
 
     def search(self, tier: Tier = "recall") -> Search:
-        return Search(self.database, tier, self.embedder, lambda: self.tables[tier])
+        return Search(self.database, tier, self.legs[tier])
 
     def lexical(self, tier: Tier = "recall") -> Search:
         return Search(self.database, tier)
@@ -90,7 +93,7 @@ class SearchHome:
 
     def index_all(self) -> int:
         rows = 0
-        while done := self.indexer.step():
+        while done := self.indexer.step(flush=True):
             rows += done
         return rows
 
@@ -106,7 +109,8 @@ def search_home(folder: Path, embedder: Embedder | None = None) -> SearchHome:
     chosen = embedder or WordCounts()
     tiers: tuple[Tier, ...] = ("recall", "archival")
     tables = {tier: VectorTable(folder / "lance", tier, chosen.name, chosen.dims) for tier in tiers}
-    home = SearchHome(database, tables, chosen, Indexer(database, chosen, tables))
+    found = legs(database, chosen, tables)
+    home = SearchHome(database, tables, chosen, found, Indexer(database, chosen, found))
     if not database.query("SELECT 1 FROM agents"):
         home.add_agent("a")
     return home

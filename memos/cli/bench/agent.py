@@ -158,8 +158,6 @@ class _Run:
                     self._note_cost(answer)
                     conversation.judge(line, answer, sitting)
                 conversation.end_session()
-                if settings.config.memory.embedding != "none" and lines is not person.second:
-                    await sitting.rest()
 
     def _wish(self) -> Wish:
         return Wish(_AGENT, new=True, flags=self._flags)

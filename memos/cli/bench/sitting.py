@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     from memos.terminal.session import Session
 
 _PASSAGES = "SELECT content FROM passages WHERE agent_id = ? AND superseded_by IS NULL"
-_UNINDEXED = """
-SELECT (SELECT count(*) FROM messages WHERE indexed_at IS NULL AND search_text <> '')
-     + (SELECT count(*) FROM passages WHERE indexed_at IS NULL)
-"""
 _ITS_OWN_BLOCK = "persona"
-_REST_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +61,6 @@ class Sitting:
         blocks = [block.value for block in self._session.memory.blocks() if block.label != _ITS_OWN_BLOCK]
         passages = [row["content"] for row in self._machinery.database.query(_PASSAGES, (self._agent.id,))]
         return [line for text in (*blocks, *passages) for line in text.splitlines()]
-
-    async def rest(self) -> None:
-        """Wait as people do between two sittings: until the index has caught up, or no longer gets on."""
-        database, began = self._machinery.database, time.monotonic()
-        unindexed = (await database.run(lambda: database.query(_UNINDEXED)))[0][0]
-        while unindexed and time.monotonic() - began < _REST_LIMIT_S:
-            await asyncio.sleep(0.2)
-            before, unindexed = unindexed, (await database.run(lambda: database.query(_UNINDEXED)))[0][0]
-            if unindexed < before:
-                began = time.monotonic()
 
     async def _turn(self, event: Event) -> Answer:
         kernel = self._session.kernel

@@ -1,0 +1,94 @@
+"""The dense leg of one tier: rows by meaning, those in the vector index and those that still wait for it.
+
+A row is found by its meaning as soon as it is stored. Until enough rows wait for a batch their vectors are held in
+memory: LanceDB then need not be opened for them, which costs seconds of CPU and 110 MB.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from sqlite3 import Row
+from typing import TYPE_CHECKING
+
+from memos.memory.tiers import TABLES, WAITING, Tier
+from memos.storage.database import Database
+from memos.storage.vectors import Nearest, VectorTable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from memos.memory.embedders import Embedder
+
+    Floats = npt.NDArray[np.float32]
+
+SEEN_WAITING = 256
+"""So many of an agent's newest waiting rows are seen by meaning; beyond that (an import) words find them meanwhile."""
+
+
+class DenseLeg:
+    """Finds rows of one tier by meaning. Blocking; may be used from any thread."""
+
+    def __init__(self, database: Database, tier: Tier, embedder: Embedder, table: VectorTable) -> None:
+        self.table = table
+        self._database = database
+        self._tier = tier
+        self._embedder = embedder
+        self._read: dict[int, tuple[str, Floats]] = {}
+        self._lock = threading.Lock()
+
+    def nearest(self, agent_id: str, query: str) -> Nearest | None:
+        """Return an agent's rows by falling cosine to `query`; None where there is nothing to compare it with.
+
+        Raises: EmbeddingProblem, DataDamaged.
+        """
+        import numpy as np
+
+        waiting = self._waiting(agent_id)
+        if not waiting and not self.table.exists():
+            return None  # the embedder need not be loaded for it
+        vector = self._embedder.embed([query])[0]
+        indexed = self.table.nearest(agent_id, vector)
+        if not waiting:
+            return indexed
+        vectors = self.vectors(waiting)
+        usable = np.isfinite(vectors).all(axis=1)
+        seqs = np.array([row["seq"] for row in waiting], dtype=np.int64)
+        other = ~np.isin(indexed.seqs, seqs)  # a row that waits again has other words now
+        seqs = np.concatenate([indexed.seqs[other], seqs[usable]])
+        cosines = np.concatenate([indexed.cosines[other], vectors[usable] @ vector])
+        order = np.lexsort((-seqs, -cosines))
+        return Nearest(seqs[order], cosines[order])
+
+    def vectors(self, rows: Sequence[Row]) -> Floats:
+        """Return the vectors (n, dims) of rows (`seq`, `search_text`) that wait, each computed once in a process.
+
+        Raises: EmbeddingProblem.
+        """
+        import numpy as np
+
+        with self._lock:
+            new = [row for row in rows if self._read.get(row["seq"], ("",))[0] != row["search_text"]]
+            if new:
+                found = self._embedder.embed([row["search_text"] for row in new])
+                self._read |= {row["seq"]: (row["search_text"], v) for row, v in zip(new, found, strict=True)}
+            return np.stack([self._read[row["seq"]][1] for row in rows])
+
+    def written(self, rows: Sequence[Row]) -> None:
+        """Let go of the vectors of rows that are in the index now."""
+        with self._lock:
+            for row in rows:
+                self._read.pop(row["seq"], None)
+
+    def _waiting(self, agent_id: str) -> Sequence[Row]:
+        return self._database.query(
+            f"SELECT seq, search_text FROM {TABLES[self._tier]} WHERE {WAITING[self._tier]}"  # noqa: S608
+            f" AND superseded_by IS NULL AND agent_id = ? ORDER BY seq DESC LIMIT {SEEN_WAITING}",
+            (agent_id,),
+        )
+
+
+def legs(database: Database, embedder: Embedder, tables: Mapping[Tier, VectorTable]) -> Mapping[Tier, DenseLeg]:
+    """Return the dense leg of each tier."""
+    return {tier: DenseLeg(database, tier, embedder, table) for tier, table in tables.items()}
