@@ -16,6 +16,10 @@ from typing import Any, Literal
 Role = Literal["user", "assistant", "tool"]
 """Who a row speaks as towards the LLM; system instructions are never a row."""
 
+Profile = Literal["full", "small"]
+"""The layout of a prompt: `full` for ordinary windows; `small` for tiny ones and models on the CPU, where each token
+is waited for."""
+
 
 def new_id() -> str:
     """Return a fresh identifier of 32 hexadecimal digits."""
@@ -174,7 +178,9 @@ class Counters:
 class Prompt:
     """Main context as handed to a processor; a call format turns it into what its model reads.
 
-    `queue` is in order of `seq`, begins with an event, and holds exactly one result for every call.
+    `queue` is in order of `seq`, begins with an event, and holds exactly one result for every call. `profile` says
+    where the blocks stand: before the queue, or, `small`, beside the newest event. `purpose` is what is wanted: the
+    next step, or a summary in plain text.
     """
 
     instructions: str
@@ -183,6 +189,8 @@ class Prompt:
     queue: tuple[Message, ...]
     counters: Counters
     summary: str = ""
+    profile: Profile = "full"
+    purpose: Literal["chat", "summarise"] = "chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +219,8 @@ class PromptTokens:
     frame: int = 0
     counted_by: str = ""
     exact: bool = False
+    margin: float = 0.0
+    """The share by which the true count may be higher; what a budget has to allow for."""
 
     @property
     def fixed(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, Machinery, Wish
-from memos.config import Places, Settings, find_key
+from memos.config import Config, Places, Settings, find_key
 from memos.errors import MemosError, NotConfigured
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import FunctionTable
@@ -19,15 +19,16 @@ from memos.kernel.control import Limits
 from memos.kernel.executor import Executor
 from memos.kernel.housekeeping import index_when_idle
 from memos.kernel.kernel import Kernel, Machine
-from memos.kernel.main_context import MainContext
+from memos.kernel.main_context import MainContext, Paging
+from memos.kernel.operator import Operator
 from memos.kernel.queue_manager import QueueManager
+from memos.kernel.summariser import Summariser
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.index import Index, builtin_embedder
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import Revision, WorkingContext
-from memos.messages import Block, Event, EventKind, utc_now
-from memos.prompts import system_instructions
+from memos.messages import Block, Event, EventKind, TokenUsage, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
 from memos.terminal.session import Session
@@ -153,10 +154,19 @@ class _Wiring:
         config, database = self._settings.config, self._machinery.database
         table = FunctionTable([ProcessFunctions(self._syscalls), self._memory, self._recall, self._archival])
         queue_manager = QueueManager(database, self._machinery.agents, self._agent, self._recall)
-        instructions = system_instructions("small" if is_embedded(config.model) else "full")
+        main_context = MainContext(
+            database,
+            table,
+            self._memory,
+            self._recall,
+            queue_manager,
+            Summariser(self._note_summary_usage),
+            _paging(config),
+            self._summary_processor(),
+        )
         return Machine(
             processor=processor_for(self._settings, self._machinery.places, self._machinery.environ),
-            main_context=MainContext(database, instructions, table, self._memory, self._recall, queue_manager),
+            main_context=main_context,
             queue_manager=queue_manager,
             executor=Executor(database, table, queue_manager, self._syscalls),
             limits=Limits(
@@ -167,6 +177,21 @@ class _Wiring:
             ),
             idle_heartbeat_s=config.heartbeat_minutes * 60.0,
         )
+
+    def _operator(self) -> Operator:
+        machine = self._kernel.machine
+        return Operator(self._kernel, machine.main_context, machine.queue_manager, self._memory, self._archival)
+
+    def _summary_processor(self) -> Processor | None:
+        """Return the processor of `paging.summariser`, where one is set. Raises: BadInput, NotConfigured."""
+        model = self._settings.config.paging.summariser
+        if not model:
+            return None
+        settings = self._machinery.settings({"model": model}, self._agent)
+        return processor_for(settings, self._machinery.places, self._machinery.environ)
+
+    async def _note_summary_usage(self, processor: Processor, usage: TokenUsage) -> None:
+        pass
 
     @asynccontextmanager
     async def running(self, *, read_only: bool, stays: bool) -> AsyncIterator[Session]:
@@ -197,6 +222,7 @@ class _Wiring:
             kernel=self._kernel,
             agent=self._agent,
             memory=StoredMemory(self._memory, self._recall),
+            operator=self._operator(),
             model=config.model,
             switch_model=self._switch_model,
             header=[*header(self._agent, config.model, self._machinery.places), *filter(None, [self._index.problem])],
@@ -240,6 +266,16 @@ class StoredMemory:
     def last_edits(self, count: int) -> Sequence[Revision]:
         """Return the newest edits, newest first."""
         return self.working_context.last_edits(count)
+
+
+def _paging(config: Config) -> Paging:
+    paging = config.paging
+    return Paging(
+        paging.warn_percent / 100,
+        paging.flush_percent / 100,
+        paging.evict_percent / 100,
+        config.max_reply_tokens or 0,
+    )
 
 
 def header(agent: Agent, model: str, places: Places) -> list[str]:

@@ -52,6 +52,26 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Paging:
+    """How the queue of messages is paged out of the model's window. Nothing is lost by it: search finds all of it.
+
+    Percentages are of the room that the window leaves beside the reply.
+    """
+
+    warn_percent: int = field(default=70, metadata={"at_least": 1})
+    """From here on the agent is warned of memory pressure, once per filling, so that it can save what matters."""
+
+    flush_percent: int = field(default=100, metadata={"at_least": 10, "at_most": 100})
+    """At this fill the oldest messages leave the queue, and a summary takes their place."""
+
+    evict_percent: int = field(default=50, metadata={"at_least": 5, "at_most": 95})
+    """How much of the queue leaves at a flush. Large steps are cheap: a provider reads again all that stands behind."""
+
+    summariser: str = ""
+    """The model that writes the summaries, as for `model`; empty means the one that runs the agent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
     """Models that run inside memos: builtin/tiny and gguf:PATH."""
 
@@ -107,5 +127,6 @@ class Config:
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     memory: Memory = Memory()
+    paging: Paging = Paging()
     embedded: Embedded = Embedded()
     terminal: Terminal = Terminal()

@@ -27,6 +27,7 @@ class Setting:
     default: Value
     optional: bool
     at_least: float | None = None
+    at_most: float | None = None
     choices: tuple[str, ...] = ()
     address: bool = False
     sample: Value = None
@@ -46,6 +47,8 @@ class Setting:
             raise self._refused(value, origin)
         if self.at_least is not None and not float(value) >= self.at_least:  # type: ignore[arg-type]
             raise BadInput(f"{self.name} must be {self.at_least:g} or more ({origin}).", self._next_step())
+        if self.at_most is not None and not float(value) <= self.at_most:  # type: ignore[arg-type]
+            raise BadInput(f"{self.name} must be {self.at_most:g} or less ({origin}).", self._next_step())
         if self.choices and value not in self.choices:
             raise BadInput(f"{self.name} must be one of {', '.join(self.choices)} ({origin}).", self._next_step())
         if self.address and value and not _is_address(str(value)):
@@ -118,6 +121,7 @@ def _settings_of(cls: type, prefix: str = "") -> Iterable[Setting]:
             default=item.default,  # type: ignore[arg-type]
             optional=optional,
             at_least=item.metadata.get("at_least"),
+            at_most=item.metadata.get("at_most"),
             choices=item.metadata.get("choices", ()),
             address=item.metadata.get("address", False),
             sample=item.metadata.get("sample"),

@@ -31,7 +31,7 @@ class ProcessFunctions:
         self._syscalls.publish(Said(message))
         return "The user has it."
 
-    @function(asks_heartbeat=False)
+    @function(asks_heartbeat=False, in_small_windows=False)
     def pause_heartbeats(self, minutes: int) -> str:
         """Let no timed heartbeat wake you for a while. The user's messages still do.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from memos.messages import FunctionSchema
+from memos.messages import FunctionSchema, Profile
 
 Method = TypeVar("Method", bound=Callable[..., str])
 
@@ -26,6 +26,7 @@ _JSON_TYPES: Mapping[Any, str] = {str: "string", int: "integer", float: "number"
 @dataclass(frozen=True, slots=True)
 class _Mark:
     asks_heartbeat: bool
+    in_small_windows: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,18 @@ class Function:
     schema: FunctionSchema
     asks_heartbeat: bool
     """Whether the call may carry `request_heartbeat`."""
+    in_small_windows: bool
+    """Whether a model with a small window is told of it."""
 
 
-def function(*, asks_heartbeat: bool = True) -> Callable[[Method], Method]:
-    """Mark a method as a function the LLM may call; with `asks_heartbeat`, its calls may ask for a time slice."""
+def function(*, asks_heartbeat: bool = True, in_small_windows: bool = True) -> Callable[[Method], Method]:
+    """Mark a method as a function the LLM may call; with `asks_heartbeat`, its calls may ask for a time slice.
+
+    A function that is not `in_small_windows` can be done without, and saves its room there.
+    """
 
     def mark(method: Method) -> Method:
-        method.__memos_function__ = _Mark(asks_heartbeat)  # type: ignore[attr-defined]
+        method.__memos_function__ = _Mark(asks_heartbeat, in_small_windows)  # type: ignore[attr-defined]
         return method
 
     return mark
@@ -60,6 +66,12 @@ class FunctionTable:
                     raise TypeError(f"two functions are named {name}")
                 self._functions[name] = _entry(name, method)
         self.schemas: tuple[FunctionSchema, ...] = tuple(entry.schema for entry in self._functions.values())
+
+    def schemas_for(self, profile: Profile) -> tuple[FunctionSchema, ...]:
+        """Return what a model is told of the functions; in profile `small`, names and types of those it needs most."""
+        if profile == "full":
+            return self.schemas
+        return tuple(_terse(entry.schema) for entry in self._functions.values() if entry.in_small_windows)
 
     def get(self, name: str) -> Function | None:
         """Return the function of that name, or None."""
@@ -99,7 +111,19 @@ def _entry(name: str, method: Callable[..., str]) -> Function:
         required.append(HEARTBEAT_ARGUMENT)
     parameters = {"type": "object", "properties": properties, "required": required}
     description = " ".join(documentation.description.split())
-    return Function(method, FunctionSchema(name, description, parameters), mark.asks_heartbeat)
+    schema = FunctionSchema(name, description, parameters)
+    return Function(method, schema, mark.asks_heartbeat, mark.in_small_windows)
+
+
+def _terse(schema: FunctionSchema) -> FunctionSchema:
+    """Return a schema without the words that the small instructions say already, and without what has a default."""
+    given = schema.parameters
+    required = [name for name in given["required"] if name != HEARTBEAT_ARGUMENT]
+    kept = [*required, *(name for name in given["properties"] if name == HEARTBEAT_ARGUMENT)]
+    properties = {
+        name: {key: value for key, value in given["properties"][name].items() if key != "description"} for name in kept
+    }
+    return FunctionSchema(schema.name, "", {"type": "object", "properties": properties, "required": required})
 
 
 def _json_schema(hint: Any) -> dict[str, Any]:

@@ -84,6 +84,16 @@ def heartbeat_after(results: Sequence[FunctionResult]) -> Event | None:
     return None
 
 
+def memory_pressure(heartbeat: Event | None) -> Event:
+    """Return the event that warns the agent before the queue is flushed; it takes the place of `heartbeat`."""
+    words = (
+        "The queue has nearly filled your context. Soon its older half leaves for recall storage, and a summary takes"
+        " its place. Save now what you will want at hand: in core memory, or in archival memory."
+    )
+    then = f"Then go on: {heartbeat.payload['reason']}" if heartbeat else "Nobody waits for a message from you now."
+    return Event(EventKind.MEMORY_PRESSURE, f"{words} {then}")
+
+
 def reason_it_is_not_whole(reply: Reply) -> Stopped | None:
     """Return what to tell about a reply that broke off or is empty, or None where it is a whole one."""
     if reply.finish is Finish.CUT:

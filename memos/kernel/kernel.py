@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from memos.errors import MemosError, ProcessorUnreachable
-from memos.kernel.control import Limits, Turn, heartbeat_after, reason_it_is_not_whole, reason_to_stop
+from memos.errors import ContextOverflow, MemosError, ProcessorUnreachable
+from memos.kernel.control import (
+    Limits,
+    Turn,
+    heartbeat_after,
+    memory_pressure,
+    reason_it_is_not_whole,
+    reason_to_stop,
+)
 from memos.kernel.draft import Draft
 from memos.kernel.executor import Executor
 from memos.kernel.main_context import MainContext
 from memos.kernel.outputs import OutputBoard, Subscription
 from memos.kernel.queue_manager import QueueManager
-from memos.llm.processor import Processor
+from memos.llm.processor import Processor, closing_stream
 from memos.messages import (
     Event,
     EventKind,
@@ -27,7 +32,6 @@ from memos.messages import (
     Message,
     OutputBody,
     Reply,
-    ReplyPart,
     ReplyStored,
     StepStarted,
     Stopped,
@@ -54,7 +58,7 @@ class Kernel:
 
     def __init__(self, agent: Agent, machine: Machine) -> None:
         self.agent = agent
-        self._machine = machine
+        self.machine = machine
         self._board = OutputBoard(agent.id)
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._turn_task: asyncio.Task[None] | None = None
@@ -75,7 +79,7 @@ class Kernel:
     def post(self, event: Event) -> None:
         """Put an event into the inbox. While a turn runs it is kept on disk until its own turn comes."""
         if self.busy:
-            task = asyncio.get_running_loop().create_task(self._machine.queue_manager.defer(event))
+            task = asyncio.get_running_loop().create_task(self.machine.queue_manager.defer(event))
             self._deferring.add(task)
             task.add_done_callback(self._deferring.discard)
         self._enqueue(event)
@@ -106,18 +110,18 @@ class Kernel:
     @property
     def processor(self) -> Processor:
         """The processor that runs the next step."""
-        return self._machine.processor
+        return self.machine.processor
 
     @processor.setter
     def processor(self, processor: Processor) -> None:
-        self._machine.processor = processor
+        self.machine.processor = processor
 
     # --- the task ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve events until cancelled. Events that a crash left in the inbox come first."""
         try:
-            self._enqueue_first(await self._machine.queue_manager.open())
+            self._enqueue_first(await self.machine.queue_manager.open())
             while True:
                 await self._serve(await self._next_event())
                 self._unfinished -= 1
@@ -125,7 +129,7 @@ class Kernel:
                     self._idle.set()
         finally:
             while not self._inbox.empty():  # acknowledged, and answered at the next start
-                await self._machine.queue_manager.defer(self._inbox.get_nowait())
+                await self.machine.queue_manager.defer(self._inbox.get_nowait())
             self._board.close()
 
     async def _serve(self, event: Event) -> None:
@@ -138,13 +142,13 @@ class Kernel:
             task.cancel()
             await asyncio.wait([task])
             if not self._event_stored:
-                await self._machine.queue_manager.defer(event)
+                await self.machine.queue_manager.defer(event)
             raise
         finally:
             self._turn_task, self._event_stored, self._stop_wanted = None, False, False
         stopped = _how_it_ended(task)
         if stopped:
-            await self._machine.queue_manager.settle()
+            await self.machine.queue_manager.settle()
         self._publish(turn, stopped)
         self._publish(turn, TurnDone(turn.steps))
         self._turn_over.set()
@@ -158,7 +162,7 @@ class Kernel:
             event = self._control(results, turn)
 
     async def _fetch(self, event: Event, turn: Turn) -> None:
-        stored = await self._machine.queue_manager.append_event(event, turn)
+        stored = await self.machine.queue_manager.append_event(event, turn)
         turn.start_seq = turn.start_seq or stored.seq
         self._event_stored = True
         if self._stop_wanted:
@@ -166,18 +170,26 @@ class Kernel:
 
     async def _infer(self, turn: Turn) -> Message:
         """Stream one reply and store it, calls pending. Raises: ProcessorError; what was shown is kept."""
-        machine = self._machine
+        machine = self.machine
         turn.steps += 1
         self._publish(turn, StepStarted(turn.steps, machine.limits.steps))
-        prompt, evicted = await machine.main_context.prompt(machine.processor)
-        self._publish(turn, evicted)
-        async with Draft(machine.queue_manager, turn) as draft, _closing(machine.processor.infer(prompt)) as parts:
+        try:
+            return await self._ask(turn)
+        except ContextOverflow as overflow:
+            if not machine.main_context.refused(machine.processor, overflow):
+                raise
+            return await self._ask(turn)
+
+    async def _ask(self, turn: Turn) -> Message:
+        queue_manager, processor = self.machine.queue_manager, self.machine.processor
+        prompt = await self.machine.main_context.prompt(processor, lambda body: self._publish(turn, body))
+        async with Draft(queue_manager, turn) as draft, closing_stream(processor.infer(prompt)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
                     return await self._keep(part, draft, turn)
                 draft.add(part)
                 self._publish(turn, part)
-        raise ProcessorUnreachable(f"{machine.processor.model} gave no reply.", "say it again, or /model for another")
+        raise ProcessorUnreachable(f"{processor.model} gave no reply.", "say it again, or /model for another")
 
     async def _keep(self, reply: Reply, draft: Draft, turn: Turn) -> Message:
         stored = await draft.finish(reply)
@@ -189,15 +201,17 @@ class Kernel:
 
     async def _execute(self, reply: Message, turn: Turn) -> list[FunctionResult]:
         turn.note_calls(reply.calls)
-        return await self._machine.executor.execute(reply, turn, lambda body: self._publish(turn, body))
+        return await self.machine.executor.execute(reply, turn, lambda body: self._publish(turn, body))
 
     def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:
-        heartbeat = heartbeat_after(results)
-        if heartbeat is None:
+        event = heartbeat_after(results)
+        if self.machine.main_context.pressure():
+            event = memory_pressure(event)
+        if event is None:
             return None
-        stop = reason_to_stop(turn, self._machine.limits)
+        stop = reason_to_stop(turn, self.machine.limits)
         self._publish(turn, stop)
-        return None if stop else heartbeat
+        return None if stop else event
 
     # --- the inbox -----------------------------------------------------------------------------------------
 
@@ -215,7 +229,7 @@ class Kernel:
 
     async def _next_event(self) -> Event:
         """Return the next event of the inbox, or a timer event where the agent was left alone long enough."""
-        machine = self._machine
+        machine = self.machine
         while True:
             try:
                 async with asyncio.timeout(machine.idle_heartbeat_s or None):
@@ -227,17 +241,6 @@ class Kernel:
     def _publish(self, turn: Turn, body: OutputBody | None) -> None:
         if body is not None:
             self._board.publish(turn.id, body)
-
-
-@asynccontextmanager
-async def _closing(parts: AsyncIterator[ReplyPart]) -> AsyncIterator[AsyncIterator[ReplyPart]]:
-    """Close the stream, and with it its connection, however the block is left."""
-    try:
-        yield parts
-    finally:
-        aclose = getattr(parts, "aclose", None)
-        if aclose:
-            await aclose()
 
 
 def _how_it_ended(task: asyncio.Task[None]) -> Stopped | None:

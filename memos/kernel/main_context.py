@@ -1,71 +1,234 @@
 """Main context: what the LLM sees. Put together from instructions, working context and the FIFO queue; always fits.
 
-Source: Packer et al. 2023, §2.1.
+Before a prompt is sent it is measured. While it is too long, the queue manager evicts, and what leaves is folded into
+the summary; where nothing may leave, the longest message of the queue is shortened; where nothing can be shortened
+either, the prompt is refused with advice. Each rung frees tokens or is the last.
+Source: Packer et al. 2023, §2.1 and §2.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
 
+from memos.errors import ContextOverflow
 from memos.functions.table import FunctionTable
 from memos.kernel.queue_manager import QueueManager
+from memos.kernel.shortening import shortened, weight
+from memos.kernel.summariser import BY_MEMOS, Summariser, extract, limit_chars
 from memos.llm.processor import Processor
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
-from memos.messages import Block, Counters, Evicted, Message, Prompt, utc_now
+from memos.messages import (
+    Counters,
+    Evicted,
+    Message,
+    Notice,
+    OutputBody,
+    Profile,
+    Progress,
+    Prompt,
+    PromptTokens,
+    utc_now,
+)
+from memos.prompts import system_instructions
 from memos.storage.database import Database
 
 DEFAULT_WINDOW_TOKENS = 8_192
-_REPLY_SHARE = 8
-"""One part in so many of the window is kept free for the reply."""
-_PACKET_TOKENS = 30
-"""What the packet and the frame around a message cost beside its words."""
+SMALL_WINDOW_TOKENS = 4_096
+"""In a window up to this size the prompt has the profile `small`."""
+_LEAST_TOKENS = 48
+"""A message is not shortened below about so many tokens: it would say nothing any more."""
+_AFTER_A_REFUSAL = 0.85
+"""A provider that refused a prompt as too long is sent at most this share of it from then on."""
+
+Publish = Callable[[OutputBody], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """How the queue is paged. Shares of the room that the window leaves beside the reply; `reply_tokens` 0: an eighth
+    of the window."""
+
+    warn_at: float = 0.7
+    flush_at: float = 1.0
+    evict_share: float = 0.5
+    reply_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A measured prompt in its window. `room_tokens`: what a prompt may have, once the reply has its reserve."""
+
+    tokens: PromptTokens
+    window_tokens: int
+    reply_tokens: int
+    needed_tokens: int
+    """What the prompt is taken to cost: the estimate and its margin."""
+
+    @property
+    def room_tokens(self) -> int:
+        """What a prompt may cost."""
+        return self.window_tokens - self.reply_tokens
+
+    @property
+    def fill(self) -> float:
+        """The share of the room that is taken."""
+        return self.needed_tokens / max(self.room_tokens, 1)
+
+
+class PromptTooLong(ContextOverflow):
+    """What cannot be paged out is too long already; nothing was sent."""
 
 
 class MainContext:
-    """Builds the prompt of one agent, and has the queue flushed when it would not fit."""
+    """Builds the prompt of one agent so that it fits the processor's window."""
 
     def __init__(
         self,
         database: Database,
-        instructions: str,
         table: FunctionTable,
         working_context: WorkingContext,
         recall: RecallStorage,
         queue_manager: QueueManager,
+        summariser: Summariser,
+        paging: Paging = Paging(),
+        summary_processor: Processor | None = None,
     ) -> None:
+        """`summary_processor` writes the summaries in place of the one that runs the agent."""
         self._database = database
-        self._instructions = instructions
         self._table = table
         self._working_context = working_context
         self._recall = recall
         self._queue_manager = queue_manager
+        self._summariser = summariser
+        self._paging = paging
+        self._summary_processor = summary_processor
+        self._caps: dict[str, int] = {}
+        self._told_of: set[str] = set()
+        self.gauge: Gauge | None = None
+        """The newest prompt, measured."""
 
-    async def prompt(self, processor: Processor) -> tuple[Prompt, Evicted | None]:
-        """Return the prompt for the next step, and what had to be paged out of the queue for it."""
+    async def prompt(self, processor: Processor, publish: Publish) -> Prompt:
+        """Return the prompt for the next step, after paging out what does not fit.
+
+        Raises: PromptTooLong when what cannot be paged out is too long already.
+        """
+        self._tell_of_unknown_window(processor, publish)
+        while True:
+            prompt, gauge = await self.measured(processor)
+            if gauge.fill <= self._paging.flush_at:
+                self.gauge = gauge
+                return prompt
+            await self._free(gauge, processor, publish)
+
+    async def measured(self, processor: Processor) -> tuple[Prompt, Gauge]:
+        """Return the prompt as it would be now, and what it costs; nothing is paged out for it."""
         blocks, counts = await self._database.run(lambda: (self._working_context.blocks(), self._recall.counts()))
-        evicted = await self._fit(processor, blocks)
+        window = self._window_of(processor)
+        profile = profile_for(window)
         prompt = Prompt(
-            instructions=self._instructions,
-            functions=self._table.schemas,
+            instructions=system_instructions(profile),
+            functions=self._table.schemas_for(profile),
             blocks=blocks,
             queue=tuple(self._queue_manager.queue),
             counters=Counters(utc_now().astimezone(), *counts),
             summary=self._queue_manager.summary,
+            profile=profile,
         )
-        return prompt, evicted
+        tokens = processor.measure(prompt)
+        reply = self._paging.reply_tokens or min(window // 8, DEFAULT_WINDOW_TOKENS)
+        return prompt, Gauge(tokens, window, min(reply, window // 2), ceil(tokens.total * (1 + tokens.margin)))
 
-    async def _fit(self, processor: Processor, blocks: Sequence[Block]) -> Evicted | None:
+    def cut(self, gauge: Gauge) -> int:
+        """Return how many of the oldest messages the next flush would evict."""
+        excess = gauge.needed_tokens - int(gauge.room_tokens * self._paging.flush_at)
+        return self._queue_manager.cut(gauge.tokens.queue, excess, self._paging.evict_share)
+
+    def pressure(self) -> bool:
+        """Whether the agent is to be warned now: the newest prompt was near its limit, and it has not been told."""
+        gauge = self.gauge
+        return gauge is not None and gauge.fill >= self._paging.warn_at and not self._queue_manager.warned
+
+    def refused(self, processor: Processor, overflow: ContextOverflow) -> bool:
+        """Take note that a provider refused the newest prompt as too long: its window is smaller than it was said.
+
+        Return whether another try makes sense, with less. It does not where the refusal is our own.
+        """
+        if self.gauge is None or isinstance(overflow, PromptTooLong):
+            return False
+        room = min(self.gauge.needed_tokens, self.gauge.room_tokens)
+        self._caps[processor.model] = int(room * _AFTER_A_REFUSAL) + self.gauge.reply_tokens
+        self.gauge = None
+        return True
+
+    async def flush(self, processor: Processor, publish: Publish, gauge: Gauge, count: int) -> None:
+        """Evict the `count` oldest messages and fold them into the summary, at once without a model, then with one."""
+        tokens = sum(gauge.tokens.queue[:count])
+        previous = self._queue_manager.summary
+        evicted = await self._queue_manager.evict(count)
+        first = extract(previous, evicted, limit_chars(gauge.window_tokens))
+        await self._queue_manager.set_summary(first.text, first.author)
+        publish(Evicted(len(evicted), tokens))
+        writer = self._summary_processor or processor
+        if writer.summarises:
+            publish(Progress("summarising what has left the queue"))
+        written = await self._summariser.summarise(writer, previous, evicted, gauge.window_tokens)
+        if written.author != BY_MEMOS:
+            await self._queue_manager.set_summary(written.text, written.author)
+        if written.problem:
+            publish(Notice(f"{written.problem} The summary holds the messages' own words instead; nothing is lost."))
+
+    # --- the rungs -----------------------------------------------------------------------------------------
+
+    async def _free(self, gauge: Gauge, processor: Processor, publish: Publish) -> None:
+        """Free tokens by the first rung that can. Raises: PromptTooLong."""
+        if count := self.cut(gauge):
+            await self.flush(processor, publish, gauge, count)
+        elif not await self._shorten(gauge, publish):
+            raise PromptTooLong(
+                f"Instructions, functions and core memory alone take {gauge.tokens.fixed:,} of the"
+                f" {gauge.room_tokens:,} tokens that a prompt for {processor.model} may have.",
+                "choose a model with a larger window (/model), or shorten core memory (the window: window_tokens).",
+            )
+
+    async def _shorten(self, gauge: Gauge, publish: Publish) -> bool:
+        """Let the longest message of the queue stand there shortened; return whether one could be."""
+        queue, tokens_of = self._queue_manager.queue, gauge.tokens.queue
+        excess = gauge.needed_tokens - gauge.room_tokens
+        for tokens, message in sorted(zip(tokens_of, queue, strict=True), key=lambda pair: -pair[0]):
+            if tokens <= _LEAST_TOKENS:
+                return False
+            keep = max(_LEAST_TOKENS, tokens - excess - _LEAST_TOKENS)
+            if shorter := shortened(message, weight(message) * keep // tokens):
+                await self._queue_manager.shorten(shorter)
+                publish(Notice(_shortened_notice(message)))
+                return True
+        return False
+
+    # --- the window ----------------------------------------------------------------------------------------
+
+    def _window_of(self, processor: Processor) -> int:
         window = processor.window_tokens or DEFAULT_WINDOW_TOKENS
-        count = processor.count_tokens
-        fixed = count(self._instructions) + count(self._queue_manager.summary)
-        fixed += sum(count(str(schema.parameters) + schema.description) for schema in self._table.schemas)
-        fixed += sum(count(block.value + block.description) for block in blocks)
-        tokens_of = [_tokens(message, processor) for message in self._queue_manager.queue]
-        excess = fixed + sum(tokens_of) - (window - window // _REPLY_SHARE)
-        return await self._queue_manager.flush(tokens_of, excess) if excess > 0 else None
+        return min(window, self._caps.get(processor.model, window))
+
+    def _tell_of_unknown_window(self, processor: Processor, publish: Publish) -> None:
+        if processor.window_tokens is None and processor.model not in self._told_of:
+            self._told_of.add(processor.model)
+            publish(
+                Notice(
+                    f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
+                    " To change that: memos configure --set window_tokens=…"
+                )
+            )
 
 
-def _tokens(message: Message, processor: Processor) -> int:
-    words = message.content + "".join(call.name + call.arguments for call in message.calls)
-    return processor.count_tokens(words) + _PACKET_TOKENS
+def profile_for(window_tokens: int) -> Profile:
+    """Return the layout of prompts for a window of that size."""
+    return "small" if window_tokens <= SMALL_WINDOW_TOKENS else "full"
+
+
+def _shortened_notice(message: Message) -> str:
+    what = {"user": "Your message", "tool": f"The result of {message.name}"}.get(message.role, "A reply")
+    return f"{what} is too long for the model's window: it sees beginning and end. All of it is kept."

@@ -6,15 +6,18 @@ Source: Packer et al. 2023, §2.2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from memos.kernel.control import Turn
 from memos.memory.message_rows import event_message, local_offset, reply_message
 from memos.memory.recall_storage import RecallStorage
-from memos.messages import Event, Evicted, FunctionResult, Message, MessageState, Reply, new_id, utc_now
+from memos.messages import Event, EventKind, FunctionResult, Message, MessageState, Reply, new_id, utc_now
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
+
+T = TypeVar("T")
 
 
 class QueueManager:
@@ -111,22 +114,51 @@ class QueueManager:
         """Let a stored row appear in the queue."""
         self._queue.append(stored)
 
-    async def flush(self, tokens_of: Sequence[int], excess_tokens: int) -> Evicted | None:
-        """Evict about half of the queue, oldest first, and at least `excess_tokens`; None where nothing can go.
+    @property
+    def warned(self) -> bool:
+        """Whether the agent has been told of memory pressure since the last flush."""
+        return any(m.kind is EventKind.MEMORY_PRESSURE and m.seq > self.agent.flushed_at for m in self._queue)
+
+    def cut(self, tokens_of: Sequence[int], excess_tokens: int, evict_share: float) -> int:
+        """Return how many messages a flush would evict: `evict_share` of the queue's tokens, and at least the excess.
 
         `tokens_of` are the tokens of each message of the queue. The cut stands before an event, so that no call is
-        parted from its result, and never passes the turn that is running.
+        parted from its result; it passes the beginning of the running turn only where nothing else frees the excess.
         """
-        cut = _cut(self._queue, tokens_of, max(excess_tokens, sum(tokens_of) // 2))
-        if not cut:
-            return None
-        evicted, kept = self._queue[:cut], self._queue[cut:]
-        summary = _summary_after(self.agent.summary, evicted)
-        start = kept[0].seq
-        await self._database.run(lambda: self._agents.set_queue(self.agent, start, summary))
-        self.agent = replace(self.agent, queue_start=start, summary=summary)
+        return _cut(self._queue, tokens_of, excess_tokens, int(sum(tokens_of) * evict_share))
+
+    async def evict(self, count: int) -> Sequence[Message]:
+        """Let the first `count` messages leave the queue, and return them. They stay in recall storage.
+
+        The summary is the caller's next step: `set_summary`.
+        """
+        evicted, kept = self._queue[:count], self._queue[count:]
+        start = kept[0].seq if kept else evicted[-1].seq + 1
+        self.agent = await self._database.run(lambda: self._agents.begin_queue(self.agent, start))
         self._queue = kept
-        return Evicted(len(evicted), sum(tokens_of[:cut]))
+        return evicted
+
+    async def set_summary(self, text: str, author: str) -> None:
+        """Store the recursive summary; earlier ones are kept."""
+        self.agent = await self._database.run(lambda: self._agents.set_summary(self.agent, text, author))
+
+    async def shorten(self, message: Message) -> None:
+        """Let `message` stand in the queue in place of the longer row of its `seq`."""
+        await self._database.run(lambda: self._recall.override(message))
+        self._queue = [message if row.seq == message.seq else row for row in self._queue]
+
+    async def take_back(self, messages: Sequence[Message], by: str, also: Callable[[], T]) -> T:
+        """Let messages no longer count, in the queue or in search, and do `also`, in one transaction; rows stay."""
+        seqs = {message.seq for message in messages}
+
+        def work() -> T:
+            with self._database.transaction():
+                self._recall.take_back(sorted(seqs), by)
+                return also()
+
+        result = await self._database.run(work)
+        self._queue = [row for row in self._queue if row.seq not in seqs]
+        return result
 
     async def _store_final(self, message: Message) -> Message:
         work = self._recall.update if message.seq else self._recall.append
@@ -135,27 +167,23 @@ class QueueManager:
         return stored
 
 
-def _cut(queue: Sequence[Message], tokens_of: Sequence[int], wanted_tokens: int) -> int:
-    """Return how many messages to evict: the first cut before an event that frees enough, else the last possible."""
+def _cut(queue: Sequence[Message], tokens_of: Sequence[int], excess: int, wanted: int) -> int:
+    """Return the first cut that frees what is wanted, else the one that frees most; see `QueueManager.cut`."""
     running = queue[-1].turn_id if queue else ""
-    freed, best = 0, 0
+    freed, before, inside = 0, 0, 0
     for index, message in enumerate(queue):
         if index and message.role == "user":
-            best = index
-            if freed >= wanted_tokens:
-                break
-        if message.turn_id == running:
-            break
+            if queue[index - 1].turn_id != running:
+                before = index
+                if freed >= max(wanted, excess):
+                    return index
+            elif freed >= excess:
+                return before if _freed(tokens_of, before) >= excess else index
+            else:
+                inside = index
         freed += tokens_of[index]
-    return best
+    return before if _freed(tokens_of, before) >= excess else max(before, inside)
 
 
-def _summary_after(previous: str, evicted: Sequence[Message]) -> str:
-    """Return the deterministic summary: what left, from when to when, and where it is. Needs no model."""
-    first, last = evicted[0].created_at.astimezone(), evicted[-1].created_at.astimezone()
-    line = (
-        f"{len(evicted)} messages from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} have left the queue."
-        " They are in recall storage: conversation_search finds them."
-    )
-    earlier = [kept for kept in previous.splitlines() if kept.strip()][-9:]
-    return "\n".join([*earlier, line])
+def _freed(tokens_of: Sequence[int], cut: int) -> int:
+    return sum(tokens_of[:cut])

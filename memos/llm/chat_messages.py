@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal
+from typing import Any
 
 from memos.errors import MemosError
 from memos.messages import (
@@ -28,7 +28,6 @@ from memos.messages import (
 )
 from memos.safe_text import storable
 
-Profile = Literal["full", "small"]
 ChatMessage = dict[str, Any]
 
 CUT_OFF = "[The reply was cut off here.]"
@@ -37,17 +36,20 @@ _TEXT_KEYS = {EventKind.HEARTBEAT: "reason"}
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def chat_messages(prompt: Prompt, profile: Profile = "full") -> list[ChatMessage]:
+def chat_messages(prompt: Prompt) -> list[ChatMessage]:
     """Return `prompt` as chat messages: the system message, then the queue in order.
 
-    Profile `small` puts the blocks beside the newest event in place of the system message: an edit then costs an
+    Its profile `small` puts the blocks beside the newest event in place of the system message: an edit then costs an
     engine without much speed a few dozen tokens to read again, not the whole queue.
 
     Raises: MemosError (a bug) when a call lacks its one result, a result its call, or two calls share an id.
     """
     check_pairing(prompt.queue)
+    if prompt.purpose == "summarise":  # plain text to work on, and no packet: nothing happened
+        texts = [{"role": "user", "content": row.content} for row in prompt.queue]
+        return [{"role": "system", "content": prompt.instructions}, *texts]
     blocks = _blocks_text(prompt.blocks)
-    system = [prompt.instructions, blocks if profile == "full" else "", _summary_text(prompt.summary)]
+    system = [prompt.instructions, blocks if prompt.profile == "full" else "", _summary_text(prompt.summary)]
     messages = [{"role": "system", "content": "\n\n".join(filter(None, system))}]
     newest = next((m.id for m in reversed(prompt.queue) if m.role == "user"), None)
     for row in prompt.queue:
@@ -57,20 +59,19 @@ def chat_messages(prompt: Prompt, profile: Profile = "full") -> list[ChatMessage
             messages.append({"role": "user", "content": event_packet(row)})
         else:
             packet = event_packet(row, _state(prompt.counters, prompt.blocks))
-            content = f"{blocks}\n\n{packet}" if profile == "small" and blocks else packet
+            content = f"{blocks}\n\n{packet}" if prompt.profile == "small" and blocks else packet
             messages.append({"role": "user", "content": content})
     return messages
 
 
 def tools(functions: Iterable[FunctionSchema]) -> list[dict[str, Any]]:
     """Return the functions as the chat API's `tools`."""
-    return [
-        {
-            "type": "function",
-            "function": {"name": f.name, "description": f.description, "parameters": dict(f.parameters)},
-        }
-        for f in functions
-    ]
+    return [{"type": "function", "function": _described(f)} for f in functions]
+
+
+def _described(function: FunctionSchema) -> dict[str, Any]:
+    description = {"description": function.description} if function.description else {}
+    return {"name": function.name, **description, "parameters": dict(function.parameters)}
 
 
 def event_packet(event: Message, state: Mapping[str, Any] | None = None) -> str:

@@ -111,6 +111,11 @@ class EmbeddedProcessor:
         """How many tokens of main context are kept at hand."""
         return self._window_tokens
 
+    @property
+    def summarises(self) -> bool:
+        """Whether it can write a summary to order: a clerk or companion of this size invents."""
+        return False
+
     async def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:
         """Stream progress while the model is got ready, then the step that comes next.
 

@@ -21,7 +21,7 @@ from contextlib import aclosing
 from typing import Any
 
 from memos.errors import ContentFiltered, MemosError, NotConfigured, ProcessorUnreachable, StreamCut
-from memos.llm.chat_messages import Profile, chat_messages, tools
+from memos.llm.chat_messages import chat_messages, tools
 from memos.llm.growing_reply import GrowingReply
 from memos.llm.provider_errors import Failure, failure_of, unplaced_model
 from memos.messages import Finish, Notice, Progress, Prompt, Reply, ReplyPart, RetryIn, TokenUsage
@@ -56,7 +56,6 @@ class LitellmProcessor:
         window_tokens: int | None = None,
         max_reply_tokens: int | None = None,
         temperature: float | None = None,
-        profile: Profile = "full",
         connect_timeout_s: float = 10.0,
         first_byte_timeout_s: float = 60.0,
         gap_timeout_s: float = 30.0,
@@ -69,7 +68,6 @@ class LitellmProcessor:
         self._window_tokens = window_tokens
         self._max_reply_tokens = max_reply_tokens
         self._temperature = temperature
-        self._profile = profile
         self._connect_timeout_s = connect_timeout_s
         self._first_byte_timeout_s = first_byte_timeout_s
         self._gap_timeout_s = gap_timeout_s
@@ -128,6 +126,11 @@ class LitellmProcessor:
                 self._api_key = NO_KEY
         self._provider = provider
 
+    @property
+    def summarises(self) -> bool:
+        """Whether it can write a summary to order: any remote model is trusted to, and held to its form."""
+        return True
+
     async def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:
         """Stream the reply, as `Processor.infer` says.
 
@@ -169,7 +172,7 @@ class LitellmProcessor:
         longest_s = max(self._first_byte_timeout_s, self._gap_timeout_s) + self._connect_timeout_s
         request: dict[str, Any] = {
             "model": self._model,
-            "messages": chat_messages(prompt, self._profile),
+            "messages": chat_messages(prompt),
             "stream": True,
             "stream_options": {"include_usage": True},
             "timeout": httpx.Timeout(longest_s, connect=self._connect_timeout_s),

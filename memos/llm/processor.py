@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from memos.messages import Prompt, ReplyPart
@@ -19,6 +20,11 @@ class Processor(Protocol):
     @property
     def window_tokens(self) -> int | None:
         """The context window in tokens, or None where nobody has said."""
+        ...
+
+    @property
+    def summarises(self) -> bool:
+        """Whether it can write a summary to order: a prompt of the purpose `summarise`, answered in plain text."""
         ...
 
     def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:
@@ -42,3 +48,14 @@ class Processor(Protocol):
     async def aclose(self) -> None:
         """Release connections and memory."""
         ...
+
+
+@asynccontextmanager
+async def closing_stream(parts: AsyncIterator[ReplyPart]) -> AsyncIterator[AsyncIterator[ReplyPart]]:
+    """Close the stream, and with it its connection, however the block is left."""
+    try:
+        yield parts
+    finally:
+        aclose = getattr(parts, "aclose", None)
+        if aclose:
+            await aclose()

@@ -12,7 +12,8 @@
 
 Keys of a reply, all optional: `monologue`; `calls` (`arguments` as an object, or as raw text that may be broken);
 `text` (only without calls); `match` (the reply waits until the newest events or results contain this text); `finish`
-(`stop`, `length`, or `cut`: the latter two break off in the middle of the last part); `delay_s` between two pieces;
+(`stop`, `length`, or `cut`: the latter two break off in the middle of the last part); `purpose` (`summarise`: the reply
+is the text of a summary and not a step); `delay_s` between two pieces;
 `chunk_chars` per piece; `error` (one of `ERRORS`: the reply fails before its first piece).
 
 The first unused reply that fits is given. After the last one the agent says that its script is at its end.
@@ -78,6 +79,7 @@ class ScriptedReply:
     delay_s: float = 0.0
     chunk_chars: int = 8
     error: str = ""
+    purpose: str = "chat"
 
     def __post_init__(self) -> None:
         """Check what types alone do not say. Raises: BadInput."""
@@ -87,6 +89,8 @@ class ScriptedReply:
             raise BadInput(f"A scripted reply has the finish {self.finish!r}.", f"use one of {', '.join(_FINISHES)}.")
         if self.error and self.error not in ERRORS:
             raise BadInput(f"A scripted reply has the error {self.error!r}.", f"use one of {', '.join(ERRORS)}.")
+        if self.purpose not in ("chat", "summarise"):
+            raise BadInput(f"A scripted reply has the purpose {self.purpose!r}.", "use chat or summarise.")
         if self.chunk_chars < 1 or self.delay_s < 0:
             raise BadInput("A scripted reply has chunk_chars below 1 or delay_s below 0.", "correct the script.")
 
@@ -104,6 +108,7 @@ class ScriptedProcessor:
         self._waiting = list(script)
         self._model = model
         self._window_tokens = window_tokens
+        self._summarises = any(reply.purpose == "summarise" for reply in self._waiting)
 
     @classmethod
     def from_model(cls, model: str, window_tokens: int | None = None) -> ScriptedProcessor:
@@ -120,6 +125,11 @@ class ScriptedProcessor:
     def window_tokens(self) -> int | None:
         """The window the user set, or None."""
         return self._window_tokens
+
+    @property
+    def summarises(self) -> bool:
+        """Whether the script has, or had, a summary."""
+        return self._summarises
 
     def count_tokens(self, text: str) -> int:
         """Estimate the tokens of `text` as a quarter of its characters."""
@@ -152,9 +162,11 @@ class ScriptedProcessor:
     def _next_for(self, prompt: Prompt) -> ScriptedReply:
         newest = "\n".join(_newest_texts(prompt))
         for reply in self._waiting:
-            if reply.match in newest:
+            if reply.purpose == prompt.purpose and reply.match in newest:
                 self._waiting.remove(reply)
                 return reply
+        if prompt.purpose == "summarise":
+            return ScriptedReply(text=AT_ITS_END)
         return ScriptedReply(calls=(ScriptedCall(SPEECH_FUNCTION, {"message": AT_ITS_END}),))
 
 

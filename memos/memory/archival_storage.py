@@ -68,6 +68,15 @@ class ArchivalStorage:
             self._syscalls.publish(Notice(found.degraded))
         return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page)
 
+    def take_back(self, turn_id: str, by: str) -> int:
+        """Let the passages that a turn stored no longer count; return how many. `by` names what took them back."""
+        with self._database.transaction() as connection:
+            cursor = connection.execute(
+                "UPDATE passages SET superseded_by = ? WHERE agent_id = ? AND turn_id = ? AND superseded_by IS NULL",
+                (by, self._agent_id, turn_id),
+            )
+            return cursor.rowcount
+
     def _lines(self, seqs: Sequence[int]) -> list[Line]:
         marks = ", ".join("?" * len(seqs))
         rows = self._database.query(

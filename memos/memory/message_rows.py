@@ -87,6 +87,20 @@ def message_of(row: sqlite3.Row) -> Message:
     )
 
 
+def override_of(message: Message) -> str:
+    """Return a shortened message as the table `overrides` keeps it."""
+    return json.dumps({"content": message.content, "arguments": [call.arguments for call in message.calls]})
+
+
+def overridden(message: Message, override: str | None) -> Message:
+    """Return a message as it stands in the queue."""
+    if override is None:
+        return message
+    kept = json.loads(override)
+    calls = tuple(replace(call, arguments=text) for call, text in zip(message.calls, kept["arguments"], strict=True))
+    return replace(message, content=kept["content"], calls=calls)
+
+
 _FIELDS: Mapping[str, Callable[[Message], Any]] = {
     "id": lambda m: m.id,
     "agent_id": lambda m: m.agent_id,

@@ -13,7 +13,15 @@ from datetime import date, datetime, time, timedelta
 from memos.errors import FunctionFailed
 from memos.functions.syscalls import Syscalls
 from memos.functions.table import function
-from memos.memory.message_rows import INSERT, UPDATE, columns, message_of, spoken_words
+from memos.memory.message_rows import (
+    INSERT,
+    UPDATE,
+    columns,
+    message_of,
+    overridden,
+    override_of,
+    spoken_words,
+)
 from memos.memory.pages import PAGE_SIZE, Line, page_text
 from memos.memory.search import Search, index_text
 from memos.messages import Event, EventKind, FunctionCall, Message, Notice, utc_now
@@ -83,6 +91,22 @@ class RecallStorage:
             for row in rows
         ]
 
+    def override(self, message: Message) -> None:
+        """Let `message`, shortened, stand in the queue for the row of its `seq`, which stays as it is."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO overrides (message_seq, agent_id, content, created_at) VALUES (?, ?, ?, ?)",
+                (message.seq, self._agent_id, override_of(message), utc_now().isoformat()),
+            )
+
+    def take_back(self, seqs: Sequence[int], by: str) -> None:
+        """Let rows no longer count, nor be found; `by` names what took them back."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE messages SET superseded_by = ? WHERE seq = ? AND agent_id = ? AND superseded_by IS NULL",
+                [(by, seq, self._agent_id) for seq in seqs],
+            )
+
     def settle(self, queue_start: int) -> int:
         """Close what a crash or an interrupt left open; return how many rows that touched.
 
@@ -115,11 +139,11 @@ class RecallStorage:
     def queue(self, queue_start: int) -> list[Message]:
         """Return the live rows from `queue_start` on, in order of `seq`: the FIFO queue."""
         rows = self._database.query(
-            "SELECT * FROM messages WHERE agent_id = ? AND seq >= ? AND origin = 'live' AND superseded_by IS NULL"
-            " ORDER BY seq",
+            "SELECT m.*, o.content AS override FROM messages m LEFT JOIN overrides o ON o.message_seq = m.seq"
+            " WHERE m.agent_id = ? AND m.seq >= ? AND m.origin = 'live' AND m.superseded_by IS NULL ORDER BY m.seq",
             (self._agent_id, queue_start),
         )
-        return [message_of(row) for row in rows]
+        return [overridden(message_of(row), row["override"]) for row in rows]
 
     def counts(self) -> tuple[int, int]:
         """Return how many messages recall storage and how many passages archival storage hold, at a cost of O(1)."""
@@ -145,7 +169,7 @@ class RecallStorage:
             self._syscalls.publish(Notice(found.degraded))
         return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page)
 
-    @function()
+    @function(in_small_windows=False)
     def conversation_search_date(self, start_date: str, end_date: str, page: int = 0) -> str:
         """List what was said between two days, oldest first.
 

@@ -5,16 +5,22 @@ Source: Packer et al. 2023, §2.1 (system instructions are read-only and describ
 
 from __future__ import annotations
 
-from typing import Literal
-
-Profile = Literal["full", "small"]
-"""`full` for ordinary windows; `small` for tiny ones and models on the CPU, where each token is waited for."""
+from memos.messages import Profile
 
 _FILES: dict[Profile, str] = {"full": "system.md", "small": "system_small.md"}
 
 
 def system_instructions(profile: Profile) -> str:
     """Return the system instructions of `profile`: the same text in every prompt, so that providers can cache it."""
+    return _words(_FILES[profile])
+
+
+def summary_instructions() -> str:
+    """Return what a model is told that writes the recursive summary."""
+    return _words("summarise.md")
+
+
+def _words(file_name: str) -> str:
     from importlib.resources import files  # brings zipfile and tempfile: not at start-up
 
-    return (files(__name__) / _FILES[profile]).read_text(encoding="utf-8").strip()
+    return (files(__name__) / file_name).read_text(encoding="utf-8").strip()

@@ -126,12 +126,28 @@ class Agents:
         with self._database.transaction() as connection:
             connection.execute("UPDATE agents SET paused_until = ? WHERE id = ?", (until.isoformat(), agent.id))
 
-    def set_queue(self, agent: Agent, queue_start: int, summary: str) -> None:
-        """Store where the FIFO queue begins and what the summary says of all before it."""
+    def begin_queue(self, agent: Agent, queue_start: int) -> Agent:
+        """Store where the FIFO queue begins from now on, and that it has just been flushed; return the agent."""
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE agents SET queue_start = ?, summary = ? WHERE id = ?", (queue_start, summary, agent.id)
+                "UPDATE agents SET queue_start = ?, flushed_at ="
+                " (SELECT coalesce(max(seq), 0) FROM messages WHERE agent_id = ?) WHERE id = ?",
+                (queue_start, agent.id, agent.id),
             )
+        return self.reload(agent)
+
+    def set_summary(self, agent: Agent, summary: str, author: str) -> Agent:
+        """Store the recursive summary of all before the queue, and who wrote it; return the agent.
+
+        Earlier ones are kept.
+        """
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE agents SET summary = ? WHERE id = ?", (summary, agent.id))
+            connection.execute(
+                "INSERT INTO summaries (agent_id, text, author, last_seq, created_at) VALUES (?, ?, ?, ?, ?)",
+                (agent.id, summary, author, agent.queue_start - 1, utc_now().isoformat()),
+            )
+        return self.reload(agent)
 
     def _next_step_for_a_missing_agent(self) -> str:
         names = ", ".join(agent.name for agent in self.all()[:5])

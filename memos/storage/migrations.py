@@ -221,6 +221,26 @@ CREATE TABLE summaries (                      -- every recursive summary an agen
 );
 CREATE INDEX summaries_by_agent ON summaries(agent_id, seq);
 
+-- What was taken back is no longer counted.
+DROP TRIGGER messages_uncounted;
+CREATE TRIGGER messages_uncounted AFTER DELETE ON messages WHEN old.said <> '' AND old.superseded_by IS NULL BEGIN
+    UPDATE counts SET recall = recall - 1 WHERE agent_id = old.agent_id;
+END;
+CREATE TRIGGER messages_taken_back AFTER UPDATE OF superseded_by ON messages
+    WHEN new.said <> '' AND (old.superseded_by IS NULL) <> (new.superseded_by IS NULL) BEGIN
+    UPDATE counts SET recall = recall + (new.superseded_by IS NULL) - (old.superseded_by IS NULL)
+        WHERE agent_id = new.agent_id;
+END;
+DROP TRIGGER passages_uncounted;
+CREATE TRIGGER passages_uncounted AFTER DELETE ON passages WHEN old.superseded_by IS NULL BEGIN
+    UPDATE counts SET archival = archival - 1 WHERE agent_id = old.agent_id;
+END;
+CREATE TRIGGER passages_taken_back AFTER UPDATE OF superseded_by ON passages
+    WHEN (old.superseded_by IS NULL) <> (new.superseded_by IS NULL) BEGIN
+    UPDATE counts SET archival = archival + (new.superseded_by IS NULL) - (old.superseded_by IS NULL)
+        WHERE agent_id = new.agent_id;
+END;
+
 -- The newest message at the last flush: a warning of memory pressure after it is of the filling under way.
 ALTER TABLE agents ADD COLUMN flushed_at INTEGER NOT NULL DEFAULT 0;
 """

@@ -210,3 +210,6 @@ async def like(context: CommandContext, argument: str) -> None:
 async def leave(context: CommandContext, argument: str) -> None:
     """Leave; everything is kept already."""
     context.leave(0)
+
+
+from memos.terminal import queue_commands  # noqa: E402,F401  they register themselves, once the registry is there

@@ -12,6 +12,7 @@ from memos.safe_text import safe_line
 
 if TYPE_CHECKING:
     from memos.kernel.kernel import Kernel
+    from memos.kernel.operator import Operator
     from memos.memory.working_context import Revision
     from memos.storage.agents import Agent
 
@@ -43,6 +44,7 @@ class Session:
     kernel: Kernel
     agent: Agent
     memory: MemoryView
+    operator: Operator
     model: str
     switch_model: Callable[[str], Awaitable[str]]
     header: Sequence[str] = ()

@@ -66,7 +66,7 @@ def test_instructions_come_first_then_blocks_then_the_summary() -> None:
 
 
 def test_a_small_window_has_its_blocks_beside_the_newest_event() -> None:
-    messages = chat_messages(prompt(event("One."), reply(text="Yes."), event("Two.")), "small")
+    messages = chat_messages(prompt(event("One."), reply(text="Yes."), event("Two."), profile="small"))
     assert "Keeps bees." not in messages[0]["content"]
     assert "Keeps bees." not in messages[1]["content"]
     assert "Keeps bees." in messages[-1]["content"]

@@ -427,8 +427,8 @@ def test_a_missing_key_is_told_by_its_name(model: str, variable: str, monkeypatc
 
 
 def test_a_small_window_has_its_blocks_at_the_end(ask: Callable[..., list[ReplyPart]], server: FakeOpenAI) -> None:
-    asked = dataclasses.replace(hello(), blocks=(Block("human", "Keeps bees.", 200),))
-    ask(say("Hi."), asked, profile="small")
+    asked = dataclasses.replace(hello(), blocks=(Block("human", "Keeps bees.", 200),), profile="small")
+    ask(say("Hi."), asked)
     system, event = server.requests[0].messages
     assert "Keeps bees." in event["content"]
     assert "Keeps bees." not in system["content"]

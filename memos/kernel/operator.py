@@ -1,0 +1,155 @@
+"""The operator's console of one agent: what the user does to its queue and memory, between turns, never within one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memos.errors import BadInput
+from memos.kernel.kernel import Kernel
+from memos.kernel.main_context import Gauge, MainContext, Publish
+from memos.kernel.queue_manager import QueueManager
+from memos.memory.archival_storage import ArchivalStorage
+from memos.memory.working_context import WorkingContext
+from memos.messages import Block, Event, EventKind, Evicted, FunctionSchema, Message, Notice, OutputBody, new_id
+
+
+@dataclass(frozen=True, slots=True)
+class ContextMap:
+    """Main context as it is now: what each part costs, and what the next flush would evict."""
+
+    model: str
+    gauge: Gauge
+    window_known: bool
+    functions: Sequence[FunctionSchema]
+    blocks: Sequence[Block]
+    messages: int
+    evicted_next: Sequence[Message]
+    evicted_next_tokens: int
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What `/undo` took back: the user's words, how many messages, edits and passages, and what it had to leave."""
+
+    words: str
+    messages: int
+    edits: int
+    passages: int
+    left: Sequence[str]
+    """Blocks that were changed again since, and so keep what they hold."""
+
+
+class Operator:
+    """Acts on one agent. Every method waits for nothing: while a turn runs it raises BadInput."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        main_context: MainContext,
+        queue_manager: QueueManager,
+        working_context: WorkingContext,
+        archival: ArchivalStorage,
+    ) -> None:
+        self._kernel = kernel
+        self._main_context = main_context
+        self._queue_manager = queue_manager
+        self._working_context = working_context
+        self._archival = archival
+
+    async def context(self) -> ContextMap:
+        """Return main context as it is now. Raises: nothing; it may be asked while a turn runs."""
+        processor = self._kernel.processor
+        prompt, gauge = await self._main_context.measured(processor)
+        count = self._main_context.cut(gauge)
+        return ContextMap(
+            processor.model,
+            gauge,
+            processor.window_tokens is not None,
+            prompt.functions,
+            prompt.blocks,
+            len(prompt.queue),
+            prompt.queue[:count],
+            sum(gauge.tokens.queue[:count]),
+            prompt.summary,
+        )
+
+    async def pop(self, count: int) -> int:
+        """Take the last `count` messages out of the queue, and more where a call would lose its result; return how
+        many. They no longer count, and are no longer found.
+
+        Raises: BadInput.
+        """
+        self._check_idle()
+        queue = self._queue_manager.queue
+        if not 1 <= count <= len(queue):
+            raise BadInput(f"There are {len(queue)} messages in the queue.", f"/pop N takes 1 to {len(queue)} of them.")
+        start = len(queue) - count
+        while start and queue[start].role == "tool":
+            start -= 1
+        taken = queue[start:]
+        return await self._queue_manager.take_back(taken, f"pop {new_id()}", lambda: len(taken))
+
+    async def undo(self) -> TakenBack:
+        """Take back the last turn that the user began, all that came after it, and their edits of memory.
+
+        Raises: BadInput where there is none in the queue.
+        """
+        self._check_idle()
+        queue = self._queue_manager.queue
+        start = _last_said(queue)
+        if start is None:
+            raise BadInput("There is no turn of yours in the queue to take back.", "say something first.")
+        taken, by = queue[start:], f"undo {new_id()}"
+        turns = list(dict.fromkeys(message.turn_id for message in taken))
+
+        def effects() -> TakenBack:
+            back = [self._working_context.take_back(turn_id) for turn_id in reversed(turns)]
+            edits, left = sum(len(one.revisions) for one in back), [label for one in back for label in one.left]
+            passages = sum(self._archival.take_back(turn_id, by) for turn_id in turns)
+            return TakenBack(taken[0].content, len(taken), edits, passages, left)
+
+        return await self._queue_manager.take_back(taken, by, effects)
+
+    async def retry(self) -> TakenBack:
+        """Take back the last turn as `undo` does, and say the same words again. Raises: BadInput."""
+        taken = await self.undo()
+        self._kernel.post(Event(EventKind.USER_MESSAGE, taken.words))
+        return taken
+
+    async def clear(self) -> int:
+        """Begin an empty queue and summary; return how many messages left. They stay in recall storage.
+
+        Raises: BadInput.
+        """
+        self._check_idle()
+        count = len(self._queue_manager.queue)
+        if not count and not self._queue_manager.summary:
+            raise BadInput("The queue is empty already.", "say something.")
+        if count:
+            await self._queue_manager.evict(count)
+        await self._queue_manager.set_summary("", "user")
+        return count
+
+    async def summarise(self) -> tuple[Evicted, str]:
+        """Flush the queue now; return what left, and the summary. Raises: BadInput where nothing can leave."""
+        self._check_idle()
+        _, gauge = await self._main_context.measured(self._kernel.processor)
+        count = self._main_context.cut(gauge)
+        if not count:
+            raise BadInput("There is too little in the queue to summarise.", "it happens by itself when it is full.")
+        outputs: list[OutputBody] = []
+        publish: Publish = outputs.append
+        await self._main_context.flush(self._kernel.processor, publish, gauge, count)
+        evicted = next(body for body in outputs if isinstance(body, Evicted))
+        notices = [body.text for body in outputs if isinstance(body, Notice)]
+        return evicted, "\n".join([*notices, self._queue_manager.summary])
+
+    def _check_idle(self) -> None:
+        if self._kernel.busy:
+            raise BadInput("A turn is running.", "wait for its end, or stop it with Ctrl-C.")
+
+
+def _last_said(queue: Sequence[Message]) -> int | None:
+    return next((n for n in range(len(queue) - 1, -1, -1) if queue[n].kind is EventKind.USER_MESSAGE), None)

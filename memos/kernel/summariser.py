@@ -1,0 +1,115 @@
+"""Folds what left the FIFO queue into the recursive summary.
+
+First without a model, so that a flush neither waits for one nor fails by one; then, where a model can write it, better.
+Source: Packer et al. 2023, §2.2 (recursive summary); the fallback is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from memos.errors import MemosError
+from memos.kernel.summary import FACTS, departures, entries_of, headings_in, summary_text, with_departures
+from memos.kernel.transcript import both_ends, pieces, transcript_lines
+from memos.llm.processor import Processor, closing_stream
+from memos.memory.message_rows import event_message
+from memos.messages import Counters, Event, EventKind, Message, Prompt, Reply, TokenUsage, utc_now
+from memos.prompts import summary_instructions
+
+BY_MEMOS = "memos"
+"""The author of a summary that no model wrote."""
+
+_CHARS_PER_TOKEN = 3
+_WINDOW_SHARE = 12
+_LEAST_TOKENS, _MOST_TOKENS = 120, 1_000
+_QUOTE_CHARS = 160
+_TIMEOUT_S = 180.0
+
+NoteUsage = Callable[[Processor, TokenUsage], Awaitable[None]]
+"""Is told of every call for a summary: which processor, and what it used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A recursive summary, who wrote it (a model or `BY_MEMOS`), and why not a model, where one should have."""
+
+    text: str
+    author: str = BY_MEMOS
+    problem: str = ""
+
+
+def limit_chars(window_tokens: int) -> int:
+    """Return how long the summary may be beside the rest of a window of that size."""
+    return _CHARS_PER_TOKEN * min(_MOST_TOKENS, max(_LEAST_TOKENS, window_tokens // _WINDOW_SHARE))
+
+
+def extract(previous: str, evicted: Sequence[Message], limit: int) -> Summary:
+    """Return the summary that needs no model: the user's own words, shortened, beside what was there, the newest first
+    to stay. `limit` in characters."""
+    entries = entries_of(previous)
+    said = transcript_lines(message for message in evicted if message.role == "user")
+    entries[FACTS] += [both_ends(line, _QUOTE_CHARS) for line in said]
+    return Summary(summary_text(_departed(entries, previous, evicted), limit))
+
+
+class Summariser:
+    """Has a model write the summary. It never raises for what a model does: the extract stands then."""
+
+    def __init__(self, note_usage: NoteUsage) -> None:
+        self._note_usage = note_usage
+
+    async def summarise(
+        self, processor: Processor, previous: str, evicted: Sequence[Message], window_tokens: int
+    ) -> Summary:
+        """Return the model's summary of `previous` and `evicted`, or the extract where it gives none that can be used.
+
+        The messages go to the model as plain text, in pieces of at most half its window, one after the other.
+        """
+        limit = limit_chars(window_tokens)
+        fallback = extract(previous, evicted, limit)
+        if not processor.summarises:
+            return fallback
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                text = await self._written(processor, previous, evicted, window_tokens)
+        except TimeoutError:
+            return Summary(fallback.text, problem=f"{processor.model} took too long to write the summary.")
+        except MemosError as error:
+            return Summary(fallback.text, problem=f"{processor.model} could not write the summary: {error.what}")
+        if headings_in(text) < 2 or not any(entries_of(text).values()):
+            return Summary(fallback.text, problem=f"{processor.model} wrote no summary that can be used.")
+        return Summary(summary_text(_departed(entries_of(text), previous, evicted), limit), processor.model)
+
+    async def _written(
+        self, processor: Processor, previous: str, evicted: Sequence[Message], window_tokens: int
+    ) -> str:
+        instructions, limit = summary_instructions(), limit_chars(window_tokens)
+        room = window_tokens * _CHARS_PER_TOKEN // 2 - len(instructions) - 2 * limit
+        for piece in pieces(transcript_lines(evicted), max(room, _QUOTE_CHARS)):
+            task = (
+                f"Summary so far:\n{previous or '(there is none yet)'}\n\nMessages:\n{piece}\n\n"
+                f"The new summary may have at most {limit // 6} words."
+            )
+            reply = await _reply(processor, _prompt(instructions, task))
+            await self._note_usage(processor, reply.usage)
+            previous = (reply.text or reply.monologue).strip()
+        return previous
+
+
+def _departed(entries: dict[str, list[str]], previous: str, evicted: Sequence[Message]) -> dict[str, list[str]]:
+    return with_departures(entries, departures(previous) + len(evicted), evicted[-1].created_at)
+
+
+async def _reply(processor: Processor, prompt: Prompt) -> Reply:
+    async with closing_stream(processor.infer(prompt)) as parts:
+        async for part in parts:
+            if isinstance(part, Reply):
+                return part
+    return Reply()
+
+
+def _prompt(instructions: str, task: str) -> Prompt:
+    event = event_message(Event(EventKind.SYSTEM_ALERT, task), "", "")
+    return Prompt(instructions, (), (), (event,), Counters(utc_now().astimezone()), purpose="summarise")
