@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.command_line import memos
+from support.fake_openai import Answer, Call, FakeOpenAI
 
 from memos.cli.bench.key_values import LEVELS, PAIRS, Task, archives, chosen
 from memos.cli.configure import absolute_model
@@ -161,6 +162,18 @@ def test_a_model_that_stops_at_the_first_value_solves_level_0_alone(home: Path, 
         ("1", "0.0%", "0 of 1", "1.00", "0.00"),
         ("all", "50.0%", "1 of 2", "1.00", "0.00"),
     ]
+
+
+def test_a_servers_requests_are_announced_and_its_tokens_counted(home: Path) -> None:
+    spoken = Answer(calls=(Call("send_message", {"message": "I cannot say."}),))
+    with FakeOpenAI(script=lambda _: spoken) as server:
+        words = ("bench", "nested-kv", "-m", "openai/fake", "--api-base", server.url, "--levels", "2", "--tasks", "2")
+        done = memos(home, *words, "--json")
+        assert done.returncode == 0, done.stderr
+        assert len(server.requests) == 2 and not server.violations
+    assert "2 tasks are given to openai/fake" in done.stderr
+    (level,) = json.loads(done.stdout)["levels"]
+    assert (level["solved"], level["of"], level["mean_tokens"]) == (0, 2, 133)
 
 
 def test_a_model_that_repeats_its_search_is_stopped_and_has_not_solved(home: Path, tmp_path: Path) -> None:
