@@ -82,13 +82,8 @@ def run_command(
 ) -> int:
     """Talk to an agent."""
     from memos.cli.run import run
-    from memos.config import parse_assignments
 
-    named = {"model": model, "api_base": api_base, "persona": persona, "human": human}
-    flags = {
-        **parse_assignments(assignments or ()),
-        **{key: value for key, value in named.items() if value is not None},
-    }
+    flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
     return run(agent, flags=flags, prompt=prompt, new=new, read_only=read_only, take_over=take_over)
 
 
@@ -153,11 +148,50 @@ def bench_agent_command(
     people have names from other languages. Your own agents are not touched.
     """
     from memos.cli.bench.agent import bench_agent
+
+    flags = _flags(assignments, model=model, api_base=api_base)
+    return bench_agent(flags, os.environ, people_count=people, seed=seed, as_json=as_json, misses=misses)
+
+
+@bench_app.command("nested-kv")
+def bench_nested_kv_command(
+    model: Model = None,
+    api_base: ApiBase = None,
+    levels: Annotated[
+        str, typer.Option("--levels", metavar="N-N", help="How deep a value is nested: 2, or 0-4.")
+    ] = "0-4",
+    tasks: Annotated[
+        int | None, typer.Option("--tasks", metavar="N", help="Tasks of each level; left out: 6, or all of the file.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="The same number makes the same tasks.")] = 1,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="Tasks from a JSON file, in place of made ones.")
+    ] = None,
+    as_json: AsJson = False,
+    assignments: Assignments = None,
+) -> int:
+    """Ask a model's agents for values that lie nested in archival storage.
+
+    140 pairs of UUIDs lie in the archival storage of a fresh agent, which is asked for the value of a key. At level 0
+    that value is the answer; at level 4 it is the key of another pair, and so on four times. The agent is not told
+    how often: it must search for each value too, until a search shows no pair with that key (Packer et al. 2023,
+    3.2.3). It is solved where the last line of the answer that names a value names the right one alone.
+
+    Small models fail here. The built-in one searches once and quotes a line it found: it may be right at level 0, not
+    above. --model scripted:nested-kv is no model but a fixed rule that follows the chain through the same prompts,
+    functions and heartbeats: the reference that shows that the machinery can solve every task.
+
+    A file is a list of {"kv": [[KEY, VALUE], ...], "tasks": [{"level": 0, "key": KEY, "answer": VALUE}, ...]}.
+    """
+    from memos.cli.bench.nested_kv import bench_nested_kv
+
+    flags = _flags(assignments, model=model, api_base=api_base)
+    return bench_nested_kv(flags, os.environ, levels=levels, tasks=tasks, seed=seed, file=file, as_json=as_json)
+
+
+def _flags(assignments: list[str] | None, **named: str | None) -> dict[str, object]:
+    """Return the settings given on the command line by dotted name; a flag of its own wins over `--set`."""
     from memos.config import parse_assignments
 
-    named = {"model": model, "api_base": api_base}
-    flags = {
-        **parse_assignments(assignments or ()),
-        **{key: value for key, value in named.items() if value is not None},
-    }
-    return bench_agent(flags, os.environ, people_count=people, seed=seed, as_json=as_json, misses=misses)
+    given = {key: value for key, value in named.items() if value is not None}
+    return {**parse_assignments(assignments or ()), **given}

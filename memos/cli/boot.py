@@ -52,8 +52,11 @@ def processor_for(settings: Settings, places: Places, environ: Mapping[str, str]
     """Return the processor of `settings.config.model`, not yet loaded. Raises: BadInput, NotConfigured."""
     config, model = settings.config, settings.config.model
     if model.startswith("scripted:"):
+        from memos.llm.chain_follower import CHAIN_FOLLOWER, ChainFollower
         from memos.llm.scripted import ScriptedProcessor
 
+        if model == CHAIN_FOLLOWER:
+            return ChainFollower(config.window_tokens or None)
         return ScriptedProcessor.from_model(model, config.window_tokens or None)
     return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ)
 

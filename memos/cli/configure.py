@@ -56,8 +56,10 @@ def _try(places: Places, environ: Mapping[str, str], changes: Mapping[str, Value
 
 def absolute_model(model: str) -> str:
     """Return the model string with the path in `gguf:PATH` and `scripted:PATH` made absolute."""
+    from memos.llm.chain_follower import CHAIN_FOLLOWER
+
     kind, colon, path = model.partition(":")
-    if colon and kind in ("gguf", "scripted"):
+    if colon and kind in ("gguf", "scripted") and model != CHAIN_FOLLOWER:
         return f"{kind}:{Path(path).expanduser().absolute()}"
     return model
 

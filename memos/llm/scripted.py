@@ -148,7 +148,7 @@ class ScriptedProcessor:
         """
         check_pairing(prompt.queue)
         self.prompts.append(prompt)
-        reply = self._next_for(prompt)
+        reply = self.reply_to(prompt)
         if reply.error:
             raise ERRORS[reply.error](f"The script says: {reply.error}.", "this reply of the script fails on purpose.")
         finish = _FINISHES[reply.finish]
@@ -159,7 +159,8 @@ class ScriptedProcessor:
                 yield part
         yield growing.finished(finish)
 
-    def _next_for(self, prompt: Prompt) -> ScriptedReply:
+    def reply_to(self, prompt: Prompt) -> ScriptedReply:
+        """Return the first unused reply that fits, which is then used."""
         newest = "\n".join(_newest_texts(prompt))
         for reply in self._waiting:
             if reply.purpose == prompt.purpose and reply.match in newest:
@@ -172,15 +173,21 @@ class ScriptedProcessor:
 
 def script_from(path: Path) -> list[ScriptedReply]:
     """Read a script. Raises: BadInput."""
+    entries = json_list(path, "script")
+    return [_reply_from(entry, f"Reply {number} of the script {path}") for number, entry in enumerate(entries, 1)]
+
+
+def json_list(path: Path, what: str) -> list[Any]:
+    """Return the list that a JSON file holds; `what` the file is. Raises: BadInput."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"The script {path} cannot be read: {error.strerror}.", "check its path.") from error
+        raise BadInput(f"The {what} {path} cannot be read: {error.strerror}.", "check its path.") from error
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"The script {path} is not JSON: {error}.", "correct it at that place.") from error
+        raise BadInput(f"The {what} {path} is not JSON: {error}.", "correct it at that place.") from error
     if not isinstance(entries, list):
-        raise BadInput(f"The script {path} is not a list of replies.", "put its replies between [ and ].")
-    return [_reply_from(entry, f"Reply {number} of the script {path}") for number, entry in enumerate(entries, 1)]
+        raise BadInput(f"The {what} {path} is not a list.", "put its entries between [ and ].")
+    return entries
 
 
 def _reply_from(entry: Any, where: str) -> ScriptedReply:

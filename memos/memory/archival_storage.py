@@ -36,21 +36,7 @@ class ArchivalStorage:
         text = content.strip()
         if not text:
             raise FunctionFailed("The passage is empty; nothing was stored.")
-        now = utc_now()
-        with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO passages (id, agent_id, turn_id, content, search_text, provenance, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    new_id(),
-                    self._agent_id,
-                    self._syscalls.turn_id,
-                    text,
-                    index_text(now.astimezone(), "", text),
-                    Provenance.AGENT,
-                    now.isoformat(),
-                ),
-            )
+        insert_passages(self._database, self._agent_id, [text], Provenance.AGENT, turn_id=self._syscalls.turn_id)
         return "Stored in archival memory."
 
     @function()
@@ -87,3 +73,19 @@ class ArchivalStorage:
         return [
             Line(datetime.fromisoformat(by_seq[s]["created_at"]), by_seq[s]["content"]) for s in seqs if s in by_seq
         ]
+
+
+def insert_passages(
+    database: Database, agent_id: str, texts: Sequence[str], provenance: Provenance, *, turn_id: str = ""
+) -> None:
+    """Store passages in one transaction, in order; `turn_id` is empty where no turn put them there. Blocking."""
+    now = utc_now()
+    with database.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO passages (id, agent_id, turn_id, content, search_text, provenance, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (new_id(), agent_id, turn_id, text, index_text(now.astimezone(), "", text), provenance, now.isoformat())
+                for text in texts
+            ],
+        )

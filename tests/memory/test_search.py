@@ -2,7 +2,9 @@
 
 import sqlite3
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -11,8 +13,10 @@ from support.search_home import SearchHome, WordCounts, search_home
 
 from memos.errors import EmbeddingProblem
 from memos.memory import search as search_module
+from memos.memory.archival_storage import insert_passages
 from memos.memory.query_terms import TERM_LIMIT, fts_query, search_terms
 from memos.memory.search import SearchResult, index_text
+from memos.messages import Provenance
 
 INDEX = sqlite3.connect(":memory:", check_same_thread=False)
 INDEX.execute("CREATE VIRTUAL TABLE said USING fts5(text, tokenize='porter unicode61')")
@@ -249,3 +253,24 @@ def test_index_text_names_day_and_month_whatever_the_locale() -> None:
     at = datetime(2026, 11, 23, 4, 5).astimezone()
     assert index_text(at, "Ana", "Hello") == "[2026-11-23 04:05, Monday November] Ana: Hello"
     assert index_text(at, "", "Hello") == "[2026-11-23 04:05, Monday November] Hello"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["{}", "{}?", "value of key {}", "Key: {}", 'What is the value of "{}"?', "`{}`", "<{}>", "the {}'s value, please"],
+)
+def test_a_uuid_finds_the_pairs_that_name_it_before_all_others(home: SearchHome, query: str) -> None:
+    uuids = [str(UUID(int=number**9, version=4)) for number in range(1, 142)]
+    pairs = [home.keep(f"Key: {key}, value: {value}") for key, value in pairwise(uuids)]
+    for number in (1, 70, 139):
+        for wanted in (uuids[number], uuids[number].upper()):
+            result = home.lexical("archival").find("a", query.format(wanted), limit=5)
+            assert set(seqs(result)[:2]) == {pairs[number - 1], pairs[number]}
+            if "value" not in query and "Key" not in query:
+                assert result.total == 2
+
+
+def test_passages_stored_together_are_found_and_counted(home: SearchHome) -> None:
+    insert_passages(home.database, "a", ["The red door", "The blue door"], Provenance.DOCUMENT)
+    assert home.lexical("archival").find("a", "door", limit=5).total == 2
+    assert home.database.query("SELECT archival FROM counts WHERE agent_id = 'a'")[0][0] == 2

@@ -1,7 +1,10 @@
-"""`memos bench`: how well a model keeps, corrects and finds what invented people tell it.
+"""`memos bench`: how well a model keeps, corrects and finds what invented people tell it, and follows nested keys.
 
-people   a seeded generator of people, facts and phrasings (`data/*.tsv`); none of its sentences stands in a prompt
-judge    what counts as saved, recalled, corrected, unknown and greeted; by words alone, without an LLM
-agent    `memos bench agent`: every person talks to an agent of their own, through the real kernel
-report   what is printed: a table, JSON, and how far it is
+people     a seeded generator of people, facts and phrasings (`data/*.tsv`); none of its sentences stands in a prompt
+judge      what counts as saved, recalled, corrected, unknown and greeted; by words alone, without an LLM
+agent      `memos bench agent`: every person talks to an agent of their own, through the real kernel
+key_values a seeded generator of nested keys and values, and what counts as solved
+nested_kv  `memos bench nested-kv`: every task has an agent of its own, through the real kernel
+measuring  what both do around a run: which model, homes of their own, how a run ends early
+report     what is printed: a table, JSON, and how far it is
 """

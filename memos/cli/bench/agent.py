@@ -8,39 +8,23 @@ that libraries are imported once; the sentence embedder's weights stay loaded).
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent
+from memos.cli.agent_choice import Wish, create_agent
 from memos.cli.bench import judge
+from memos.cli.bench.measuring import AGENT, NEWCOMER, FailuresInARow, measure, opened, with_model
 from memos.cli.bench.people import Fact, Kind, Line, Person, people
 from memos.cli.bench.report import ProgressLine, print_report
 from memos.cli.bench.sitting import Answer, Sitting, open_sitting
 from memos.cli.bench.tally import ARCHIVE_FOUND, CORRECTED, GREETED, RECALLED, SAVED, UNKNOWN_SAID, Tally
-from memos.cli.boot import check_model, is_remote
+from memos.cli.boot import is_remote
 from memos.cli.printing import note
 from memos.cli.run import log_to_file
 from memos.config import Places
-from memos.errors import BadInput, MemosError
-from memos.storage.database import Database
+from memos.errors import BadInput
 
-EXIT_INTERRUPTED = 130
-_AGENT = "bench"
-_FAILURES_LIMIT = 3
-"""So many failed turns in a row end the run: the model cannot be reached, or will go on refusing."""
-_FIXED_FLAGS: Mapping[str, object] = {"agent": "", "persona": "", "human": "basic", "terminal.greet": True}
-"""Every agent is as a newcomer's would be: no persona or human of the user's own."""
-
-
-class ModelFails(MemosError):
-    """Too many turns in a row failed; the exit code is that of the last one."""
-
-    def __init__(self, reason: str, exit_code: int) -> None:
-        super().__init__(f"{_FAILURES_LIMIT} turns in a row failed. {reason}")
-        self.exit_code = exit_code
+_FIXED_FLAGS: Mapping[str, object] = {**NEWCOMER, "terminal.greet": True}
 
 
 def bench_agent(
@@ -60,47 +44,12 @@ def bench_agent(
         raise BadInput(f"--people {people_count} lets nobody talk.", "give a number from 1")
     places = Places.find(environ)
     log_to_file(places)
-    flags = _with_model({**flags, **_FIXED_FLAGS}, places, environ)
+    flags = with_model({**flags, **_FIXED_FLAGS}, places, environ, "agent")
     everyone = people(people_count, seed)
-    tally, code = Tally(str(flags["model"]), seed, people_count), 0
-    with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
-        run = _Run(Path(folder), places, environ, flags, tally, everyone)
-        try:
-            run.all()
-        except KeyboardInterrupt:
-            tally.stopped, code = "interrupted", EXIT_INTERRUPTED
-        except ModelFails as error:
-            if not tally.judged:
-                raise
-            tally.stopped, code = str(error), error.exit_code
-    if tally.stopped:
-        note(f"Stopped: {tally.stopped}. These are the numbers so far.")
+    tally = Tally(str(flags["model"]), seed, people_count)
+    code = measure(lambda folder: _Run(folder, places, environ, flags, tally, everyone).all(), tally)
     print_report(tally, as_json=as_json, misses=misses)
     return code
-
-
-def _with_model(flags: Mapping[str, object], places: Places, environ: Mapping[str, str]) -> Mapping[str, object]:
-    """Return `flags` with the model that is meant: the given, the configured, or the built-in one."""
-    with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder, _opened(Path(folder), places, environ) as first:
-        settings = first.settings(flags)
-        model = settings.config.model
-        if not model:
-            note(f"No model is configured: {BUILTIN_MODEL} is measured. Next: memos bench agent --model MODEL")
-            flags, model = {**flags, "model": BUILTIN_MODEL}, BUILTIN_MODEL
-            settings = first.settings(flags)
-        asyncio.run(check_model(settings, first.places, environ))
-    return {**flags, "model": model}
-
-
-@contextmanager
-def _opened(folder: Path, places: Places, environ: Mapping[str, str]) -> Iterator[Machinery]:
-    """Yield the machinery over a home in `folder`: configuration and keys stay the user's, nothing else is touched."""
-    home = replace(places, data=folder / "data", state=folder / "state")
-    database = Database.open(home.database)
-    try:
-        yield Machinery(home, environ, database)
-    finally:
-        database.close()
 
 
 class _Run:
@@ -123,7 +72,7 @@ class _Run:
         self._everyone = everyone
         self._turns = sum(person.lines for person in everyone)
         self._progress = ProgressLine(len(everyone), self._turns)
-        self._failures = 0
+        self._failures = FailuresInARow()
 
     def all(self) -> None:
         """Let everyone talk. Raises: ModelFails, KeyboardInterrupt; the tally then holds what was measured."""
@@ -147,9 +96,9 @@ class _Run:
 
     async def _session(self, number: int, person: Person, lines: Sequence[Line], conversation: _Conversation) -> None:
         """Hold one session with everything opened from disk, and closed again."""
-        with _opened(self._folder / str(number), self._places, self._environ) as machinery:
+        with opened(self._folder / str(number), self._places, self._environ) as machinery:
             settings = machinery.settings(self._flags)
-            agent = machinery.agents.find(_AGENT) or create_agent(machinery, self._wish(), settings)
+            agent = machinery.agents.find(AGENT) or create_agent(machinery, self._wish(), settings)
             async with open_sitting(machinery, agent, settings) as (sitting, start_cpu_s):
                 self._tally.start_cpu_s.append(start_cpu_s)
                 for line in lines:
@@ -160,7 +109,7 @@ class _Run:
                 conversation.end_session()
 
     def _wish(self) -> Wish:
-        return Wish(_AGENT, new=True, flags=self._flags)
+        return Wish(AGENT, new=True, flags=self._flags)
 
     def _note_cost(self, answer: Answer) -> None:
         tally, stopped = self._tally, answer.stopped
@@ -170,9 +119,7 @@ class _Run:
             tally.tokens.append(answer.tokens)
         failed = stopped is not None and stopped.code != "cancelled"
         tally.failed_turns += failed
-        self._failures = self._failures + 1 if failed else 0
-        if stopped and self._failures >= _FAILURES_LIMIT:
-            raise ModelFails(stopped.reason, stopped.exit_code or 1)
+        self._failures.note(stopped if failed else None)
 
 
 class _Conversation:

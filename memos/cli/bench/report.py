@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
+from memos.cli.bench.level_tally import LevelTally
 from memos.cli.bench.tally import MEASURES, Tally
 from memos.cli.printing import print_heading, print_json, print_table, print_text
 
@@ -45,6 +47,27 @@ def _rows(tally: Tally) -> list[tuple[str, str, str]]:
     ]
 
 
+def print_levels(tally: LevelTally, *, as_json: bool) -> None:
+    """Print the numbers of nested keys and values, a row a level."""
+    numbers = tally.as_json()
+    if as_json:
+        print_json(numbers)
+        return
+    tasks = f"tasks of {tally.file}" if tally.file else f"seed {tally.seed}"
+    print_heading(f"{tally.model}: {numbers['all']['of']} of {numbers['all']['wanted']} tasks, {tasks}")
+    rows = [_level_row(str(level["level"]), level) for level in numbers["levels"]]
+    print_table(
+        ("level", "solved", "counted", "steps", "searches", "tokens"), [*rows, _level_row("all", numbers["all"])]
+    )
+    print_text("steps, searches and tokens (sent and received) are means of a task")
+
+
+def _level_row(name: str, level: Mapping[str, Any]) -> tuple[str, ...]:
+    counted, tokens = f"{level['solved']} of {level['of']}", level["mean_tokens"]
+    means = (_number(level["mean_steps"]), _number(level["mean_searches"]))
+    return (name, _percent(level["share"]), counted, *means, "unknown" if tokens is None else f"{tokens:,.0f}")
+
+
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
@@ -67,7 +90,9 @@ class ProgressLine:
 
     _EVERY_S = 0.5
 
-    def __init__(self, people: int, turns: int, stream: TextIO | None = None) -> None:
+    def __init__(self, people: int, turns: int, stream: TextIO | None = None, *, unit: str = "person") -> None:
+        """`unit` is what there are `people` of."""
+        self._unit = unit
         self._people = people
         self._turns = turns
         self._stream = stream or sys.stderr
@@ -93,7 +118,7 @@ class ProgressLine:
             self._draw("\r" + " " * self._width + "\r")
 
     def _text(self, person: int, turns_done: int, now: float) -> str:
-        head = f"person {person} of {self._people}"
+        head = f"{self._unit} {person} of {self._people}"
         if not turns_done:
             return head
         rate = turns_done / max(now - self._began, 0.001)

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 from memos.cli.agent_choice import Machinery, Wish
 from memos.cli.boot import open_session
 from memos.errors import MemosError
-from memos.messages import CallFinished, Event, EventKind, OutputBody, ReplyStored, Said, Stopped, TokenUsage
+from memos.messages import (
+    CallFinished,
+    Event,
+    EventKind,
+    OutputBody,
+    ReplyStored,
+    Said,
+    StepStarted,
+    Stopped,
+    TokenUsage,
+)
 from memos.terminal.session import KERNEL_ENDED
 
 if TYPE_CHECKING:
@@ -29,7 +39,8 @@ _ITS_OWN_BLOCK = "persona"
 class Answer:
     """What an agent did in one turn: its words, the functions it called, and what that cost.
 
-    `tokens` is None where the model reports none; `cpu_s` is what this process used, all threads together.
+    `tokens` is None where the model reports none; `cpu_s` is what this process used, all threads together; `steps` are
+    inferences.
     """
 
     said: str
@@ -37,6 +48,7 @@ class Answer:
     tokens: int | None
     cpu_s: float
     wall_s: float
+    steps: int
     stopped: Stopped | None = None
 
 
@@ -107,7 +119,8 @@ def _answer(heard: list[OutputBody], cpu_s: float, wall_s: float) -> Answer:
     ]
     stops = [body for body in heard if isinstance(body, Stopped)]
     tokens = sum(counts) if counts else None
-    return Answer("\n".join(spoken), calls, tokens, cpu_s, wall_s, stops[-1] if stops else None)
+    steps = sum(isinstance(body, StepStarted) for body in heard)
+    return Answer("\n".join(spoken), calls, tokens, cpu_s, wall_s, steps, stops[-1] if stops else None)
 
 
 def _spoken(body: OutputBody) -> str:
