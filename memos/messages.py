@@ -219,8 +219,6 @@ class PromptTokens:
     frame: int = 0
     counted_by: str = ""
     exact: bool = False
-    margin: float = 0.0
-    """The share by which the true count may be higher; what a budget has to allow for."""
 
     @property
     def fixed(self) -> int:

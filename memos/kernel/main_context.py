@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 
 from memos.errors import ContextOverflow
 from memos.functions.table import FunctionTable
@@ -64,8 +63,11 @@ class Gauge:
     tokens: PromptTokens
     window_tokens: int
     reply_tokens: int
-    needed_tokens: int
-    """What the prompt is taken to cost: the estimate and its margin."""
+
+    @property
+    def needed_tokens(self) -> int:
+        """What the prompt is taken to cost: the estimate and its margin."""
+        return self.tokens.at_most
 
     @property
     def room_tokens(self) -> int:
@@ -139,7 +141,7 @@ class MainContext:
         )
         tokens = processor.measure(prompt)
         reply = self._paging.reply_tokens or min(window // 8, DEFAULT_WINDOW_TOKENS)
-        return prompt, Gauge(tokens, window, min(reply, window // 2), ceil(tokens.total * (1 + tokens.margin)))
+        return prompt, Gauge(tokens, window, min(reply, window // 2))
 
     def cut(self, gauge: Gauge) -> int:
         """Return how many of the oldest messages the next flush would evict."""
