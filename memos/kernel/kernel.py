@@ -40,6 +40,10 @@ from memos.messages import (
 from memos.storage.agents import Agent
 
 
+REFUSALS = 4
+"""So often a prompt that a provider refused as too long is made shorter and sent again: to about half of it."""
+
+
 @dataclass(slots=True)
 class Machine:
     """What a kernel drives: the processor and the parts around it, wired at boot."""
@@ -173,12 +177,13 @@ class Kernel:
         machine = self.machine
         turn.steps += 1
         self._publish(turn, StepStarted(turn.steps, machine.limits.steps))
-        try:
-            return await self._ask(turn)
-        except ContextOverflow as overflow:
-            if not machine.main_context.refused(machine.processor, overflow):
-                raise
-            return await self._ask(turn)
+        for _ in range(REFUSALS):
+            try:
+                return await self._ask(turn)
+            except ContextOverflow as overflow:
+                if not machine.main_context.refused(machine.processor, overflow):
+                    raise
+        return await self._ask(turn)
 
     async def _ask(self, turn: Turn) -> Message:
         queue_manager, processor = self.machine.queue_manager, self.machine.processor

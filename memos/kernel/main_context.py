@@ -1,8 +1,9 @@
 """Main context: what the LLM sees. Put together from instructions, working context and the FIFO queue; always fits.
 
-Before a prompt is sent it is measured. While it is too long, the queue manager evicts, and what leaves is folded into
-the summary; where nothing may leave, the longest message of the queue is shortened; where nothing can be shortened
-either, the prompt is refused with advice. Each rung frees tokens or is the last.
+Before a prompt is sent it is measured. While it is too long, the queue manager evicts earlier turns, and what leaves is
+folded into the summary; where none is left, a huge message of the queue is shortened; then earlier steps of the running
+turn leave; then any message is shortened; at last the prompt is refused with advice. Each rung frees tokens or is the
+last.
 Source: Packer et al. 2023, §2.1 and §2.2.
 """
 
@@ -37,8 +38,12 @@ from memos.storage.database import Database
 DEFAULT_WINDOW_TOKENS = 8_192
 SMALL_WINDOW_TOKENS = 4_096
 """In a window up to this size the prompt has the profile `small`."""
+_REPLY_SHARE = 8
+"""One part in so many of the window is kept for the reply, where nobody has said how long one may be."""
 _LEAST_TOKENS = 48
 """A message is not shortened below about so many tokens: it would say nothing any more."""
+_HUGE = 4
+"""A message of more than one part in so many of the room is shortened before the running turn loses its beginning."""
 _AFTER_A_REFUSAL = 0.85
 """A provider that refused a prompt as too long is sent at most this share of it from then on."""
 
@@ -140,13 +145,12 @@ class MainContext:
             profile=profile,
         )
         tokens = processor.measure(prompt)
-        reply = self._paging.reply_tokens or min(window // 8, DEFAULT_WINDOW_TOKENS)
+        reply = self._paging.reply_tokens or min(window // _REPLY_SHARE, DEFAULT_WINDOW_TOKENS)
         return prompt, Gauge(tokens, window, min(reply, window // 2))
 
     def cut(self, gauge: Gauge) -> int:
         """Return how many of the oldest messages the next flush would evict."""
-        excess = gauge.needed_tokens - int(gauge.room_tokens * self._paging.flush_at)
-        return self._queue_manager.cut(gauge.tokens.queue, excess, self._paging.evict_share)
+        return self._queue_manager.cut(gauge.tokens.queue, self._wanted(gauge))
 
     def pressure(self) -> bool:
         """Whether the agent is to be warned now: the newest prompt was near its limit, and it has not been told."""
@@ -160,8 +164,9 @@ class MainContext:
         """
         if self.gauge is None or isinstance(overflow, PromptTooLong):
             return False
-        room = min(self.gauge.needed_tokens, self.gauge.room_tokens)
-        self._caps[processor.model] = int(room * _AFTER_A_REFUSAL) + self.gauge.reply_tokens
+        room = int(self.gauge.needed_tokens * _AFTER_A_REFUSAL)
+        reserve = self._paging.reply_tokens or room // (_REPLY_SHARE - 1)
+        self._caps[processor.model] = room + reserve
         self.gauge = None
         return True
 
@@ -187,25 +192,36 @@ class MainContext:
     async def _free(self, gauge: Gauge, processor: Processor, publish: Publish) -> None:
         """Free tokens by the first rung that can. Raises: PromptTooLong."""
         if count := self.cut(gauge):
-            await self.flush(processor, publish, gauge, count)
-        elif not await self._shorten(gauge, publish):
+            return await self.flush(processor, publish, gauge, count)
+        if await self._shorten(gauge, publish, above_tokens=gauge.room_tokens // _HUGE):
+            return None
+        if count := self._queue_manager.cut_within_turn(gauge.tokens.queue, self._wanted(gauge)):
+            return await self.flush(processor, publish, gauge, count)
+        if not await self._shorten(gauge, publish, above_tokens=_LEAST_TOKENS):
             raise PromptTooLong(
                 f"Instructions, functions and core memory alone take {gauge.tokens.fixed:,} of the"
                 f" {gauge.room_tokens:,} tokens that a prompt for {processor.model} may have.",
                 "choose a model with a larger window (/model), or shorten core memory (the window: window_tokens).",
             )
 
-    async def _shorten(self, gauge: Gauge, publish: Publish) -> bool:
-        """Let the longest message of the queue stand there shortened; return whether one could be."""
+        return None
+
+    def _wanted(self, gauge: Gauge) -> int:
+        """Return how many tokens a flush should free: a share of the queue, and at least what is too much."""
+        excess = gauge.needed_tokens - int(gauge.room_tokens * self._paging.flush_at)
+        return max(excess, int(sum(gauge.tokens.queue) * self._paging.evict_share))
+
+    async def _shorten(self, gauge: Gauge, publish: Publish, *, above_tokens: int) -> bool:
+        """Let the longest message of the queue stand there shortened, if it is above that; return whether it is."""
         queue, tokens_of = self._queue_manager.queue, gauge.tokens.queue
         excess = gauge.needed_tokens - gauge.room_tokens
         for tokens, message in sorted(zip(tokens_of, queue, strict=True), key=lambda pair: -pair[0]):
-            if tokens <= _LEAST_TOKENS:
+            if tokens <= above_tokens:
                 return False
             keep = max(_LEAST_TOKENS, tokens - excess - _LEAST_TOKENS)
             if shorter := shortened(message, weight(message) * keep // tokens):
                 await self._queue_manager.shorten(shorter)
-                publish(Notice(_shortened_notice(message)))
+                self._tell_once(message.id, _shortened_notice(message), publish)
                 return True
         return False
 
@@ -216,14 +232,14 @@ class MainContext:
         return min(window, self._caps.get(processor.model, window))
 
     def _tell_of_unknown_window(self, processor: Processor, publish: Publish) -> None:
-        if processor.window_tokens is None and processor.model not in self._told_of:
-            self._told_of.add(processor.model)
-            publish(
-                Notice(
-                    f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
-                    " To change that: memos configure --set window_tokens=…"
-                )
-            )
+        if processor.window_tokens is None:
+            words = f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
+            self._tell_once(processor.model, f"{words} To change that: memos configure --set window_tokens=…", publish)
+
+    def _tell_once(self, of: str, words: str, publish: Publish) -> None:
+        if of not in self._told_of:
+            self._told_of.add(of)
+            publish(Notice(words))
 
 
 def profile_for(window_tokens: int) -> Profile:

@@ -119,13 +119,19 @@ class QueueManager:
         """Whether the agent has been told of memory pressure since the last flush."""
         return any(m.kind is EventKind.MEMORY_PRESSURE and m.seq > self.agent.flushed_at for m in self._queue)
 
-    def cut(self, tokens_of: Sequence[int], excess_tokens: int, evict_share: float) -> int:
-        """Return how many messages a flush would evict: `evict_share` of the queue's tokens, and at least the excess.
+    def cut(self, tokens_of: Sequence[int], wanted_tokens: int) -> int:
+        """Return how many messages to evict: at the first place that frees what is wanted, else at the last.
 
         `tokens_of` are the tokens of each message of the queue. The cut stands before an event, so that no call is
-        parted from its result; it passes the beginning of the running turn only where nothing else frees the excess.
+        parted from its result, and never passes the beginning of the turn that runs or ran last.
         """
-        return _cut(self._queue, tokens_of, excess_tokens, int(sum(tokens_of) * evict_share))
+        newest = self._queue[-1].turn_id if self._queue else ""
+        end = next((n for n, message in enumerate(self._queue) if message.turn_id == newest), 0)
+        return _cut(self._queue[: end + 1], tokens_of, wanted_tokens)
+
+    def cut_within_turn(self, tokens_of: Sequence[int], wanted_tokens: int) -> int:
+        """Return the same as `cut`, between the steps of the turn that runs as well: what it asked leaves with them."""
+        return _cut(self._queue, tokens_of, wanted_tokens)
 
     async def evict(self, count: int) -> Sequence[Message]:
         """Let the first `count` messages leave the queue, and return them. They stay in recall storage.
@@ -167,23 +173,12 @@ class QueueManager:
         return stored
 
 
-def _cut(queue: Sequence[Message], tokens_of: Sequence[int], excess: int, wanted: int) -> int:
-    """Return the first cut that frees what is wanted, else the one that frees most; see `QueueManager.cut`."""
-    running = queue[-1].turn_id if queue else ""
-    freed, before, inside = 0, 0, 0
+def _cut(queue: Sequence[Message], tokens_of: Sequence[int], wanted_tokens: int) -> int:
+    freed, best = 0, 0
     for index, message in enumerate(queue):
         if index and message.role == "user":
-            if queue[index - 1].turn_id != running:
-                before = index
-                if freed >= max(wanted, excess):
-                    return index
-            elif freed >= excess:
-                return before if _freed(tokens_of, before) >= excess else index
-            else:
-                inside = index
+            best = index
+            if freed >= wanted_tokens:
+                break
         freed += tokens_of[index]
-    return before if _freed(tokens_of, before) >= excess else max(before, inside)
-
-
-def _freed(tokens_of: Sequence[int], cut: int) -> int:
-    return sum(tokens_of[:cut])
+    return best

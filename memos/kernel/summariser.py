@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from memos.errors import MemosError
+from memos.errors import MemosError, StreamCut
 from memos.kernel.summary import FACTS, departures, entries_of, headings_in, summary_text, with_departures
 from memos.kernel.transcript import both_ends, pieces, transcript_lines
 from memos.llm.processor import Processor, closing_stream
 from memos.memory.message_rows import event_message
-from memos.messages import Counters, Event, EventKind, Message, Prompt, Reply, TokenUsage, utc_now
+from memos.messages import Counters, Event, EventKind, Finish, Message, Prompt, Reply, TokenUsage, utc_now
 from memos.prompts import summary_instructions
 
 BY_MEMOS = "memos"
@@ -94,6 +94,8 @@ class Summariser:
             )
             reply = await _reply(processor, _prompt(instructions, task))
             await self._note_usage(processor, reply.usage)
+            if reply.finish is Finish.CUT:
+                raise StreamCut(f"the reply of {processor.model} was cut off.")
             previous = (reply.text or reply.monologue).strip()
         return previous
 

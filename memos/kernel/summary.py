@@ -27,9 +27,9 @@ def entries_of(text: str) -> dict[str, list[str]]:
     for line in text.splitlines():
         if heading := _HEADING.fullmatch(line):
             section = next(known for known in SECTIONS if known.casefold() == heading[1].casefold())
-        words = " ".join(_BULLET.sub("", heading[2] if heading else line).split())
+        words = " ".join(_BULLET.sub("", heading[2] if heading else line).split())[:_ENTRY_CHARS].rstrip()
         if words.strip("*#-: ") and words not in found[section]:
-            found[section].append(words[:_ENTRY_CHARS])
+            found[section].append(words)
     return found
 
 

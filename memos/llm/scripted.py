@@ -42,6 +42,7 @@ from memos.llm.growing_reply import SPEECH_FUNCTION, GrowingReply
 from memos.messages import Finish, Prompt, ReplyPart
 
 MODEL_PREFIX = "scripted:"
+WINDOW_TOKENS = 8_192
 AT_ITS_END = "My script has no further reply."
 ERRORS: dict[str, type[MemosError]] = {
     "refused": ProcessorRefused,
@@ -123,8 +124,8 @@ class ScriptedProcessor:
 
     @property
     def window_tokens(self) -> int | None:
-        """The window the user set, or None."""
-        return self._window_tokens
+        """The window the user set, or one of middle size: a script has none of its own."""
+        return self._window_tokens or WINDOW_TOKENS
 
     @property
     def summarises(self) -> bool:
