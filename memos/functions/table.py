@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from memos.messages import FunctionSchema
 
 Method = TypeVar("Method", bound=Callable[..., str])
 
+ALWAYS_ALLOWED = "send_message"
+"""Without it an agent could not speak."""
 HEARTBEAT_ARGUMENT = "request_heartbeat"
 _HEARTBEAT_PARAMETER = {
     "type": "boolean",
@@ -51,14 +54,18 @@ def function(*, asks_heartbeat: bool = True) -> Callable[[Method], Method]:
 class FunctionTable:
     """All functions of one agent, by name, in the order in which the LLM sees them."""
 
-    def __init__(self, providers: Iterable[object]) -> None:
-        """Collect the marked methods of `providers`. Raises: TypeError when one lacks its documentation."""
-        self._functions: dict[str, Function] = {}
+    def __init__(self, providers: Iterable[object], allowed: Sequence[str] | None = None) -> None:
+        """Collect the marked methods of `providers`: those that a pattern of `allowed` names (None: all).
+
+        Raises: TypeError when one lacks its documentation.
+        """
+        functions: dict[str, Function] = {}
         for provider in providers:
-            for name, method in _marked_methods(provider):
-                if name in self._functions:
+            for name in function_names(type(provider)):
+                if name in functions:
                     raise TypeError(f"two functions are named {name}")
-                self._functions[name] = _entry(name, method)
+                functions[name] = _entry(name, getattr(provider, name))
+        self._functions = {name: entry for name, entry in functions.items() if is_allowed(name, allowed)}
         self.schemas: tuple[FunctionSchema, ...] = tuple(entry.schema for entry in self._functions.values())
 
     def get(self, name: str) -> Function | None:
@@ -70,9 +77,14 @@ class FunctionTable:
         return list(self._functions)
 
 
-def _marked_methods(provider: object) -> list[tuple[str, Callable[..., str]]]:
-    names = [name for name, member in vars(type(provider)).items() if hasattr(member, "__memos_function__")]
-    return [(name, getattr(provider, name)) for name in names]
+def function_names(*classes: type) -> list[str]:
+    """Return the names of the functions that objects of `classes` provide, in order."""
+    return [name for cls in classes for name, member in vars(cls).items() if hasattr(member, "__memos_function__")]
+
+
+def is_allowed(name: str, allowed: Sequence[str] | None) -> bool:
+    """Return whether an agent may use a function: a name or pattern such as `archival_*` in `allowed` says so."""
+    return allowed is None or name == ALWAYS_ALLOWED or any(fnmatchcase(name, pattern) for pattern in allowed)
 
 
 def _entry(name: str, method: Callable[..., str]) -> Function:
