@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from memos.messages import FunctionSchema
@@ -54,8 +53,8 @@ def function(*, asks_heartbeat: bool = True) -> Callable[[Method], Method]:
 class FunctionTable:
     """All functions of one agent, by name, in the order in which the LLM sees them."""
 
-    def __init__(self, providers: Iterable[object], allowed: Sequence[str] | None = None) -> None:
-        """Collect the marked methods of `providers`: those that a pattern of `allowed` names (None: all).
+    def __init__(self, providers: Iterable[object], allowed: Collection[str] | None = None) -> None:
+        """Collect the marked methods of `providers`: those named in `allowed` (None: all), and `send_message`.
 
         Raises: TypeError when one lacks its documentation.
         """
@@ -65,7 +64,7 @@ class FunctionTable:
                 if name in functions:
                     raise TypeError(f"two functions are named {name}")
                 functions[name] = _entry(name, getattr(provider, name))
-        self._functions = {name: entry for name, entry in functions.items() if is_allowed(name, allowed)}
+        self._functions = {name: entry for name, entry in functions.items() if _is_allowed(name, allowed)}
         self.schemas: tuple[FunctionSchema, ...] = tuple(entry.schema for entry in self._functions.values())
 
     def get(self, name: str) -> Function | None:
@@ -82,9 +81,8 @@ def function_names(*classes: type) -> list[str]:
     return [name for cls in classes for name, member in vars(cls).items() if hasattr(member, "__memos_function__")]
 
 
-def is_allowed(name: str, allowed: Sequence[str] | None) -> bool:
-    """Return whether an agent may use a function: a name or pattern such as `archival_*` in `allowed` says so."""
-    return allowed is None or name == ALWAYS_ALLOWED or any(fnmatchcase(name, pattern) for pattern in allowed)
+def _is_allowed(name: str, allowed: Collection[str] | None) -> bool:
+    return allowed is None or name == ALWAYS_ALLOWED or name in allowed
 
 
 def _entry(name: str, method: Callable[..., str]) -> Function:

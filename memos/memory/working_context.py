@@ -91,7 +91,7 @@ class WorkingContext:
             return made
 
     def changed_since(self, turn_id: str) -> list[str]:
-        """Return the labels of blocks in which `take_back` would leave an edit of that turn: they were changed since."""
+        """Return the labels of blocks in which `take_back` leaves an edit of that turn: they read otherwise now."""
         return self._divided(turn_id)[1]
 
     def _divided(self, turn_id: str) -> tuple[list[Revision], list[str]]:

@@ -75,9 +75,8 @@ class Speaker:
     ("allowed", "names"),
     [
         (None, ["send_message", "remember"]),
-        (["rem*"], ["send_message", "remember"]),
         (["remember"], ["send_message", "remember"]),
-        (["REMEMBER"], ["send_message"]),
+        (["forget"], ["send_message"]),
         ([], ["send_message"]),
     ],
 )
