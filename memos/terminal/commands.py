@@ -23,6 +23,7 @@ from memos.terminal.session import Session
 
 EDITS_SHOWN = 5
 LOG_EDITS_SHOWN = 20
+EDIT_LIMIT_LINES = 4
 
 
 @dataclass
@@ -215,8 +216,11 @@ def _say_edit(context: CommandContext, edit: Revision) -> None:
     more = context.marks.more
     when = edit.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
     context.say(f"  {when}  {edit.author}  {safe_line(edit.label)}", "dim")
-    for sign, line in changed_lines(edit.before, edit.after)[:4]:
+    changes = changed_lines(edit.before, edit.after)
+    for sign, line in changes[:EDIT_LIMIT_LINES]:
         context.say(f"    {sign} {clipped(line, 100, more)}", "red" if sign == "-" else "green")
+    if len(changes) > EDIT_LIMIT_LINES:
+        context.say(f"    {more} {len(changes) - EDIT_LIMIT_LINES} more changed lines", "dim")
 
 
 @command("model", argument="[MODEL]")

@@ -98,6 +98,8 @@ def test_memory_log_lists_twenty_edits_with_their_authors(tmp_path: Path) -> Non
     printed = desk.run("/memory log")
     assert "  user  persona\n    - I am Sam.\n    + I am Eve.\n" in printed
     assert "  agent  human\n    + Fact 20.\n" in printed
+    desk.home.memory.edit("human", "\n".join("abcdef"))
+    assert "more changed lines\n" in desk.run("/memory log")
     assert "+ Fact 2.\n" in printed and "+ Fact 1.\n" not in printed
 
 
