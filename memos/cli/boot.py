@@ -155,7 +155,8 @@ class _Wiring:
 
     def _machine(self) -> Machine:
         config, database = self._settings.config, self._machinery.database
-        table = FunctionTable([ProcessFunctions(self._syscalls), self._memory, self._recall, self._archival])
+        providers = [ProcessFunctions(self._syscalls), self._memory, self._recall, self._archival]
+        table = FunctionTable(providers, self._agent.settings.get("functions"))
         queue_manager = QueueManager(database, self._machinery.agents, self._agent, self._recall)
         main_context = MainContext(
             database,

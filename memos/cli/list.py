@@ -81,6 +81,7 @@ def _portrait_row(portrait: Portrait) -> Row:
         "name": portrait.name,
         "title": portrait.title,
         "description": portrait.description,
+        "model": portrait.front.model,
         "characters": len(portrait.text),
         "own": portrait.own,
         "problem": portrait.problem,
@@ -88,7 +89,8 @@ def _portrait_row(portrait: Portrait) -> Row:
 
 
 def _portrait_cells(row: Row) -> dict[str, str]:
-    about = f"cannot be used: {row['problem']}" if row["problem"] else row["description"]
+    wish = f" (model: {row['model']})" if row["model"] else ""
+    about = f"cannot be used: {row['problem']}" if row["problem"] else row["description"] + wish
     return {"name": row["name"], "about": about, "from": "you" if row["own"] else "memos"}
 
 

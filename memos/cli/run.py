@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent
+from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
 from memos.config import Places, Settings, read_config
 from memos.storage.agents import Agent
@@ -43,11 +43,14 @@ def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple
     """Return whom to talk to and what holds for it; a new agent is made where there is none."""
     agent = find_agent(machinery, wish)
     settings = machinery.settings(wish.flags, agent)
+    if agent is None and not settings.config.model:
+        settings = settings_of_portraits(machinery, wish, settings)
     if not settings.config.model:
         settings = _choose_model(machinery, wish, agent, ask=ask)
     if agent is None:
         asyncio.run(check_model(settings, machinery.places, machinery.environ))
         agent = create_agent(machinery, wish, settings)
+        settings = machinery.settings({**wish.flags, "model": settings.config.model}, agent)  # now with its limits
     elif agent.model != settings.config.model and "model" not in wish.flags and not wish.read_only:
         machinery.agents.note_model(agent, settings.config.model)  # config.toml names another one now
     return agent, settings

@@ -74,6 +74,8 @@ def _print(picture: dict[str, Any]) -> None:
     _line("human", picture["human"])
     _line("created", _moment(picture["created_at"]))
     _line("last used", _moment(picture["last_login_at"]) or "never")
+    if "functions" in picture["settings"]:
+        _line("functions", f"only {', '.join(picture['settings']['functions'])}")
     _line("memory", f"{picture['recall']:,} messages in recall storage, {picture['archival']:,} in archival storage")
     for block in picture["blocks"]:
         locked = ", read-only" if block["read_only"] else ""

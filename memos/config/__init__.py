@@ -2,9 +2,10 @@
 
 config       what can be set, with its defaults and its documentation
 config_file  config.toml: read, written atomically, and the example made from the docstrings
-settings     what holds now and where each value comes from: flag > environment > agent > config.toml > default
+settings     what holds now and where each value comes from, in order: flag, environment, agent, config.toml, persona
 places       which folder holds what
 portraits    personas and humans, found by name
+front_matter what such a file asks for: model, functions, limits, further blocks
 keys         API keys: environment, key store or a 0600 file; never config.toml
 """
 
@@ -13,7 +14,7 @@ from memos.config.config_file import ConfigFile, example, read_config, write_con
 from memos.config.keys import Key, find_key, key_name, store_key, stored_key, stored_secrets
 from memos.config.places import Places, shipped_folder
 from memos.config.portraits import Portrait, list_humans, list_personas, load_human, load_persona
-from memos.config.settings import Settings, parse_assignments
+from memos.config.settings import Settings, nearest_name, parse_assignments
 
 __all__ = [
     "Config",
@@ -34,6 +35,7 @@ __all__ = [
     "list_personas",
     "load_human",
     "load_persona",
+    "nearest_name",
     "parse_assignments",
     "read_config",
     "shipped_folder",

@@ -9,9 +9,10 @@ import os
 import re
 import stat
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from memos.config.front_matter import FrontMatter, read_front_matter
 from memos.config.places import Places, PortraitKind, shipped_folder
 from memos.config.settings import nearest_name
 from memos.errors import BadInput
@@ -32,6 +33,9 @@ class Portrait:
     text: str
     own: bool
     """Written by the user, not shipped with memos."""
+    path: Path
+    front: FrontMatter = field(default_factory=FrontMatter)
+    """What the file asks for beside its text."""
     problem: str = ""
     """Why the file cannot be used, in a list; a portrait that was loaded has none."""
 
@@ -89,7 +93,7 @@ def _list(places: Places, kind: PortraitKind) -> list[Portrait]:
             try:
                 found[name] = _read(path, name, own)
             except BadInput as error:
-                found[name] = Portrait(name, name, "", "", own, problem=error.what)
+                found[name] = Portrait(name, name, "", "", own, path, problem=error.what)
     return sorted(found.values(), key=lambda portrait: portrait.name.casefold())
 
 
@@ -120,14 +124,19 @@ def _read(path: Path, name: str, own: bool) -> Portrait:
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8 text (byte {error.start}).", "save it as UTF-8") from error
     head, body = _split(storable(text.replace("\r\n", "\n")))
-    return Portrait(name, head.get("name") or name, head.get("description", ""), body, own)
+    front = read_front_matter(head, path) if head else FrontMatter()
+    if front.block_chars is not None and len(body) > front.block_chars:
+        raise BadInput(
+            f"{path}: the text has {len(body)} characters, and limits.block_chars is {front.block_chars}.",
+            "shorten the text, or set limits.block_chars higher",
+        )
+    return Portrait(name, front.name or name, front.description, body, own, path, front)
 
 
-def _split(text: str) -> tuple[dict[str, str], str]:
-    """Split off the front matter: `key: value` lines between two lines of three hyphens, at the very beginning."""
-    lines = text.split("\n")
-    if lines[0].strip() != "---" or "---" not in (line.strip() for line in lines[1:]):
-        return {}, text.strip()
-    end = next(number for number, line in enumerate(lines[1:], 1) if line.strip() == "---")
-    pairs = (line.partition(":") for line in lines[1:end])
-    return {key.strip().lower(): value.strip() for key, _, value in pairs}, "\n".join(lines[end + 1 :]).strip()
+def _split(text: str) -> tuple[str, str]:
+    """Split off the front matter: what stands between two lines of three hyphens, at the very beginning."""
+    lines = [line.rstrip() for line in text.split("\n")]
+    if lines[0] != "---" or "---" not in lines[1:]:
+        return "", text.strip()
+    end = lines.index("---", 1)
+    return "\n".join(text.split("\n")[1:end]), "\n".join(text.split("\n")[end + 1 :]).strip()

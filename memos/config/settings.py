@@ -1,4 +1,4 @@
-"""What holds now, and where each value comes from: flag > environment > agent > config.toml > default."""
+"""What holds now, and where each value comes from: flag > environment > agent > config.toml > persona > default."""
 
 from __future__ import annotations
 
@@ -183,13 +183,15 @@ class Settings:
         environ: Mapping[str, str],
         agent_settings: Mapping[str, object],
         given: Mapping[str, Value],
+        wishes: Mapping[str, Value] = MappingProxyType({}),
         *,
         pasted_key: str = "",
     ) -> Self:
         """Put the layers over each other. All mappings but `environ` go by dotted name.
 
-        `given` is what config.toml says (`ConfigFile.given`). Flags that are None were not given; names in
-        `agent_settings` that are no settings are left alone, for an agent may keep more there.
+        `given` is what config.toml says (`ConfigFile.given`), `wishes` what the persona of an agent still to be made
+        asks for. Flags that are None were not given; names in `agent_settings` that are no settings are left alone,
+        for an agent may keep more there.
 
         Raises: BadInput, naming the value and its origin.
         """
@@ -198,7 +200,7 @@ class Settings:
         values: dict[str, Value] = {}
         origins: dict[str, str] = {}
         for name, item in SETTINGS.items():
-            values[name], origins[name] = _highest(item, flags, environ, agent_settings, given)
+            values[name], origins[name] = _highest(item, flags, environ, agent_settings, given, wishes)
         return cls(config_of(values), MappingProxyType(origins), pasted_key)
 
     def value(self, name: str) -> Value:
@@ -215,6 +217,7 @@ def _highest(
     environ: Mapping[str, str],
     agent_settings: Mapping[str, object],
     given: Mapping[str, Value],
+    wishes: Mapping[str, Value],
 ) -> tuple[Value, str]:
     if flags.get(item.name) is not None:
         return item.checked(flags[item.name], "flag"), "flag"
@@ -223,8 +226,11 @@ def _highest(
         return item.parsed(environ[item.variable], origin), origin
     if agent_settings.get(item.name) is not None:
         return item.checked(agent_settings[item.name], "agent"), "agent"
-    if item.name in given:
+    wished = item.name in wishes
+    if item.name in given and not (wished and given[item.name] == ""):  # empty leaves it to the wish
         return item.checked(given[item.name], "config.toml"), "config.toml"
+    if wished:
+        return item.checked(wishes[item.name], "persona"), "persona"
     return item.default, DEFAULT
 
 

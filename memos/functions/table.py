@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +15,8 @@ from memos.messages import FunctionSchema, Profile
 
 Method = TypeVar("Method", bound=Callable[..., str])
 
+ALWAYS_ALLOWED = "send_message"
+"""Without it an agent could not speak."""
 HEARTBEAT_ARGUMENT = "request_heartbeat"
 _HEARTBEAT_PARAMETER = {
     "type": "boolean",
@@ -57,14 +59,18 @@ def function(*, asks_heartbeat: bool = True, in_small_windows: bool = True) -> C
 class FunctionTable:
     """All functions of one agent, by name, in the order in which the LLM sees them."""
 
-    def __init__(self, providers: Iterable[object]) -> None:
-        """Collect the marked methods of `providers`. Raises: TypeError when one lacks its documentation."""
-        self._functions: dict[str, Function] = {}
+    def __init__(self, providers: Iterable[object], allowed: Collection[str] | None = None) -> None:
+        """Collect the marked methods of `providers`: those named in `allowed` (None: all), and `send_message`.
+
+        Raises: TypeError when one lacks its documentation.
+        """
+        functions: dict[str, Function] = {}
         for provider in providers:
-            for name, method in _marked_methods(provider):
-                if name in self._functions:
+            for name in function_names(type(provider)):
+                if name in functions:
                     raise TypeError(f"two functions are named {name}")
-                self._functions[name] = _entry(name, method)
+                functions[name] = _entry(name, getattr(provider, name))
+        self._functions = {name: entry for name, entry in functions.items() if _is_allowed(name, allowed)}
         self.schemas: tuple[FunctionSchema, ...] = tuple(entry.schema for entry in self._functions.values())
 
     def schemas_for(self, profile: Profile) -> tuple[FunctionSchema, ...]:
@@ -82,9 +88,13 @@ class FunctionTable:
         return list(self._functions)
 
 
-def _marked_methods(provider: object) -> list[tuple[str, Callable[..., str]]]:
-    names = [name for name, member in vars(type(provider)).items() if hasattr(member, "__memos_function__")]
-    return [(name, getattr(provider, name)) for name in names]
+def function_names(*classes: type) -> list[str]:
+    """Return the names of the functions that objects of `classes` provide, in order."""
+    return [name for cls in classes for name, member in vars(cls).items() if hasattr(member, "__memos_function__")]
+
+
+def _is_allowed(name: str, allowed: Collection[str] | None) -> bool:
+    return allowed is None or name == ALWAYS_ALLOWED or name in allowed
 
 
 def _entry(name: str, method: Callable[..., str]) -> Function:

@@ -187,7 +187,8 @@ def _blocks_text(blocks: Sequence[Block]) -> str:
     parts = ["### Core memory (always in view; change it with the core_memory functions)"]
     for block in blocks:
         description = f" ({block.description})" if block.description else ""
-        parts.append(f"<{block.label}>{description}\n{block.value}\n</{block.label}>")
+        locked = " (read-only)" if block.read_only else ""
+        parts.append(f"<{block.label}>{description}{locked}\n{block.value}\n</{block.label}>")
     return "\n".join(parts)
 
 

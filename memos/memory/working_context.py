@@ -1,7 +1,7 @@
 """Working context: labelled blocks the LLM always sees and edits itself (towards the LLM: core memory).
 
 Each edit is a transaction with a revision (before, after, author, turn). One that does not fit, or whose old text is
-not there, changes nothing and says why.
+not there, changes nothing and says why. Edits are taken back by further revisions, never by erasing any.
 Source: Packer et al. 2023, §2.1.
 """
 
@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
-from memos.errors import FunctionFailed
+from memos.errors import BadInput, FunctionFailed
 from memos.functions.syscalls import Syscalls
 from memos.functions.table import function
-from memos.messages import Block, MemoryEdited, utc_now
+from memos.messages import Block, MemoryEdited, new_id, utc_now
+from memos.safe_text import storable
 from memos.storage.database import Database
 
-AUTHOR = "agent"
-"""Who edits by calling a function; a revision names its author."""
+Author = Literal["agent", "user", "system"]
+"""Who made an edit: the agent by a function call, the user at the console, or memos itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One edit of a block; `created_at` in UTC."""
+    """One edit of a block; `created_at` in UTC. Each edit from outside a turn has a `turn_id` of its own."""
 
     label: str
     before: str
     after: str
-    author: str
+    author: Author
+    turn_id: str
     created_at: datetime
 
 
@@ -51,10 +54,61 @@ class WorkingContext:
         rows = self._database.query(
             "SELECT * FROM revisions WHERE agent_id = ? ORDER BY seq DESC LIMIT ?", (self._agent_id, count)
         )
-        return [
-            Revision(r["label"], r["before"], r["after"], r["author"], datetime.fromisoformat(r["created_at"]))
-            for r in rows
-        ]
+        return [_revision(row) for row in rows]
+
+    def edit(self, label: str, value: str, author: Author = "user") -> Revision | None:
+        """Let a block read `value` from now on, read-only or not; return the revision, or None where it reads so.
+
+        This is for the console, outside any turn: nothing is published.
+
+        Raises: BadInput (no such block, too long).
+        """
+        text = storable(value).strip()
+        with self._database.transaction():
+            block = self._named(label)
+            if block is None:
+                raise BadInput(f'There is no block "{label:.80}".', f"there are: {self._labels()}")
+            if len(text) > block.limit_chars:
+                raise BadInput(
+                    f"{block.label} holds {block.limit_chars} characters, and this has {len(text)}; it is unchanged.",
+                    f"shorten it by {len(text) - block.limit_chars}",
+                )
+            return self._store(block, text, author, new_id()) if text != block.value else None
+
+    def take_back(self, turn_id: str) -> list[Revision]:
+        """Undo the edits of a turn, newest first, and return the revisions that do so, by the user, as one new turn.
+
+        An edit is undone only where the block still reads as that edit left it; `changed_since` names the others.
+        """
+        with self._database.transaction():
+            undoable, _ = self._divided(turn_id)
+            now, undoing = {block.label: block for block in self.blocks()}, new_id()
+            made: list[Revision] = []
+            for edit in undoable:
+                block = now[edit.label]
+                made.append(self._store(block, edit.before, "user", undoing))
+                now[edit.label] = replace(block, value=edit.before)
+            return made
+
+    def changed_since(self, turn_id: str) -> list[str]:
+        """Return the labels of blocks in which `take_back` leaves an edit of that turn: they read otherwise now."""
+        return self._divided(turn_id)[1]
+
+    def _divided(self, turn_id: str) -> tuple[list[Revision], list[str]]:
+        """Return the edits of a turn that can be undone, newest first, and the labels where one cannot."""
+        rows = self._database.query(
+            "SELECT * FROM revisions WHERE agent_id = ? AND turn_id = ? ORDER BY seq DESC", (self._agent_id, turn_id)
+        )
+        values: dict[str, str] = {block.label: block.value for block in self.blocks()}
+        undoable: list[Revision] = []
+        changed: dict[str, None] = {}
+        for edit in map(_revision, rows):
+            if edit.label in changed or values.get(edit.label) != edit.after:
+                changed[edit.label] = None  # and what this turn did to it earlier stays too
+                continue
+            values[edit.label] = edit.before
+            undoable.append(edit)
+        return undoable, list(changed)
 
     @function()
     def core_memory_append(self, name: str, content: str) -> str:
@@ -90,24 +144,27 @@ class WorkingContext:
         return f"Replaced in {block.label}."
 
     def _editable(self, label: str) -> Block:
-        block = self._find(label)
+        block = self._named(label)
+        if block is None:
+            raise FunctionFailed(f'There is no block "{label}"; there are: {self._labels()}.')
         if block.read_only:
             raise FunctionFailed(f"The block {block.label} is read-only.")
         return block
 
-    def _find(self, label: str) -> Block:
-        blocks = self.blocks()
-        for block in blocks:
-            if block.label.casefold() == label.strip().casefold():
-                return block
-        raise FunctionFailed(f'There is no block "{label}"; there are: {", ".join(b.label for b in blocks)}.')
+    def _named(self, label: str) -> Block | None:
+        wanted = label.strip().casefold()
+        return next((block for block in self.blocks() if block.label.casefold() == wanted), None)
+
+    def _labels(self) -> str:
+        return ", ".join(block.label for block in self.blocks())
 
     def _write(self, block: Block, value: str) -> None:
         _check_fits(block, value)
-        self._store(block, value)
+        self._store(block, value, "agent", self._syscalls.turn_id)
         self._syscalls.publish(MemoryEdited(block.label, block.value, value, block.limit_chars))
 
-    def _store(self, block: Block, value: str) -> None:
+    def _store(self, block: Block, value: str, author: Author, turn_id: str) -> Revision:
+        revision = Revision(block.label, block.value, value, author, turn_id, utc_now())
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE blocks SET value = ? WHERE agent_id = ? AND label = ?", (value, self._agent_id, block.label)
@@ -117,14 +174,15 @@ class WorkingContext:
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     self._agent_id,
-                    block.label,
-                    block.value,
-                    value,
-                    AUTHOR,
-                    self._syscalls.turn_id,
-                    utc_now().isoformat(),
+                    revision.label,
+                    revision.before,
+                    revision.after,
+                    revision.author,
+                    revision.turn_id,
+                    revision.created_at.isoformat(),
                 ),
             )
+        return revision
 
 
 def _check_fits(block: Block, value: str) -> None:
@@ -145,3 +203,8 @@ def _not_found(block: Block, old_content: str) -> str:
 
 def _block(row: sqlite3.Row) -> Block:
     return Block(row["label"], row["value"], row["limit_chars"], row["description"], bool(row["read_only"]))
+
+
+def _revision(row: sqlite3.Row) -> Revision:
+    moment = datetime.fromisoformat(row["created_at"])
+    return Revision(row["label"], row["before"], row["after"], row["author"], row["turn_id"], moment)

@@ -22,6 +22,8 @@ from memos.terminal.marks import Marks
 from memos.terminal.session import Session
 
 EDITS_SHOWN = 5
+LOG_EDITS_SHOWN = 20
+EDIT_LIMIT_LINES = 4
 
 
 @dataclass
@@ -156,9 +158,47 @@ async def show_help(context: CommandContext, argument: str) -> None:
     context.say("Ctrl-C stops a reply, twice leaves; Ctrl-D leaves. Everything is kept as it happens.")
 
 
-@command("memory")
+def _memory_words(session: Session) -> list[str]:
+    return ["log", *(block.label for block in session.memory.blocks())]
+
+
+@command("memory", argument="[LABEL | log]", complete=_memory_words)
 async def show_memory(context: CommandContext, argument: str) -> None:
-    """Show what the agent always sees (its blocks), how much it keeps elsewhere, and the last edits."""
+    """Show what the agent always sees (its blocks), how much it keeps elsewhere, and the last edits.
+
+    LABEL shows one block whole; log shows the last 20 edits: when, by whom, and what changed.
+    """
+    if argument.casefold() == "log":
+        _say_log(context)
+    elif argument:
+        _say_block(context, argument)
+    else:
+        _say_memory(context)
+
+
+def _say_log(context: CommandContext) -> None:
+    edits = context.session.memory.last_edits(LOG_EDITS_SHOWN)
+    if not edits:
+        context.say("No block has been edited yet.")
+    for edit in edits:
+        _say_edit(context, edit)
+
+
+def _say_block(context: CommandContext, label: str) -> None:
+    blocks = context.session.memory.blocks()
+    block = next((block for block in blocks if block.label.casefold() == label.casefold()), None)
+    if block is None:
+        names = ", ".join(safe_line(block.label) for block in blocks)
+        raise BadInput(f'There is no block "{label:.80}".', f"/memory with one of: {names}; /memory log shows edits")
+    head, *value = block_lines(block, context.marks)
+    context.say(head)
+    if block.description:
+        context.say(f"  {safe_line(block.description)}", "dim")
+    for line in value:
+        context.say(line)
+
+
+def _say_memory(context: CommandContext) -> None:
     memory = context.session.memory
     for block in memory.blocks():
         for line in block_lines(block, context.marks):
@@ -175,9 +215,12 @@ async def show_memory(context: CommandContext, argument: str) -> None:
 def _say_edit(context: CommandContext, edit: Revision) -> None:
     more = context.marks.more
     when = edit.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-    context.say(f"  {when}  {safe_line(edit.label)}", "dim")
-    for sign, line in changed_lines(edit.before, edit.after)[:4]:
+    context.say(f"  {when}  {edit.author}  {safe_line(edit.label)}", "dim")
+    changes = changed_lines(edit.before, edit.after)
+    for sign, line in changes[:EDIT_LIMIT_LINES]:
         context.say(f"    {sign} {clipped(line, 100, more)}", "red" if sign == "-" else "green")
+    if len(changes) > EDIT_LIMIT_LINES:
+        context.say(f"    {more} {len(changes) - EDIT_LIMIT_LINES} more changed lines", "dim")
 
 
 @command("model", argument="[MODEL]")

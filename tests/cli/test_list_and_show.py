@@ -96,15 +96,16 @@ def test_what_ships_is_listed_and_ones_own_is_marked(
 ) -> None:
     folder = places.portraits(what)  # type: ignore[arg-type]
     folder.mkdir(parents=True)
-    (folder / "mine.md").write_text("---\ndescription: my \x1b[31mown [red]\n---\ntext")
+    (folder / "mine.md").write_text("---\ndescription: my \x1b[31mown [red]\nmodel: openai/x\n---\ntext")
     (folder / "broken.md").write_bytes(b"\xff")
     list_things(what, as_json=True)
     rows = {row["name"]: row for row in json.loads(printed(capsys))}
     assert rows["mine"]["own"] and not rows["basic" if what == "humans" else "sam"]["own"]
+    assert rows["mine"]["model"] == "openai/x" and rows["mine"]["description"].endswith("own [red]")
     assert "UTF-8" in rows["broken"]["problem"]
     list_things(what, as_json=False)
     text = printed(capsys)
-    assert "\x1b" not in text and "[red]" in text and "cannot be used" in text
+    assert "\x1b" not in text and "own [red] (model: openai/x)" in text and "cannot be used" in text
 
 
 # --- models ---------------------------------------------------------------------------------------------------

@@ -202,3 +202,32 @@ def test_a_model_switched_to_is_kept_and_takes_no_foreign_address_along(home: Pa
         asked = len(server.requests)
         refused = memos(home, "run", "sam", "-p", "x", "-m", "anthropic/y", environ=ONE_SHOT)
         assert refused.returncode == 3 and "ANTHROPIC_API_KEY" in refused.stderr and len(server.requests) == asked
+
+
+def test_a_persona_names_model_functions_and_limits_of_a_new_agent(home: Path, tmp_path: Path) -> None:
+    searching = {"calls": [{"name": "archival_memory_search", "arguments": {"query": "x", "request_heartbeat": True}}]}
+    wished = script(tmp_path, filing("Name: Ana"), searching, speaking("Done."))
+    folder = home / "data" / "personas"
+    folder.mkdir(parents=True)
+    front = f"model: '{wished}'\nfunctions: [core_memory_*]\nlimits: {{steps: 2}}\nblocks: [{{label: garden}}]"
+    (folder / "mine.md").write_text(f"---\n{front}\n---\nI am.", encoding="utf-8")
+    done = memos(home, "run", "--persona", "mine", "-p", "I am Ana.", environ=ONE_SHOT)
+    assert done.returncode == 8 and "2 steps" in done.stderr
+    shown = json.loads(memos(home, "show", "mine", "--json").stdout)
+    assert [block["label"] for block in shown["blocks"]] == ["persona", "human", "garden"]
+    assert shown["settings"]["functions"] == ["send_message", "core_memory_append", "core_memory_replace"]
+    assert "only send_message, core_memory_append" in memos(home, "show", "mine").stdout
+    assert memos(home, "run", "mine", "-p", "x", "--set", "limits.steps=9", environ=ONE_SHOT).stdout == "Done.\n"
+    database = Database.open(home / "data" / "memos.db")
+    (refused,) = database.query("SELECT content FROM messages WHERE name = 'archival_memory_search' AND ok = 0 LIMIT 1")
+    assert refused["content"].startswith('There is no function "archival_memory_search".')
+    database.close()
+
+
+def test_a_model_the_user_named_stands_above_that_of_the_persona(home: Path, tmp_path: Path) -> None:
+    folder = home / "data" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "mine.md").write_text("---\nmodel: scripted:/nowhere.json\n---\nI am.", encoding="utf-8")
+    configured = script(tmp_path, speaking("Configured."))
+    memos(home, "configure", "--non-interactive", "--set", f"model={configured}")
+    assert memos(home, "run", "--persona", "mine", "-p", "x", environ=ONE_SHOT).stdout == "Configured.\n"

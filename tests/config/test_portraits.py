@@ -1,6 +1,7 @@
 """Personas and humans are found by name, and a name is never a path."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,27 @@ def test_a_file_that_cannot_be_used_is_named_and_listed_with_its_problem(
     with pytest.raises(BadInput, match=words):
         load_persona(places, "broken")
     assert [words in persona.problem for persona in list_personas(places) if persona.name == "broken"] == [True]
+
+
+def test_a_text_longer_than_its_own_limit_is_refused(places: Places) -> None:
+    path = own(places, "long", f"---\nlimits: {{block_chars: 100}}\n---\n{'x' * 101}")
+    with pytest.raises(
+        BadInput, match=re.escape(f"{path}: the text has 101 characters, and limits.block_chars is 100")
+    ):
+        load_persona(places, "long")
+
+
+def test_a_fault_in_the_front_matter_is_listed_with_its_line(places: Places) -> None:
+    path = own(places, "broken", "---\nname: x\nmodle: y\n---\nI am.")
+    (persona,) = [persona for persona in list_personas(places) if persona.name == "broken"]
+    assert persona.problem == f"{path}, line 3: modle is not a key memos knows."
+
+
+def test_a_line_of_hyphens_inside_a_value_does_not_end_the_front_matter(places: Places) -> None:
+    own(places, "x", "---\nblocks:\n- label: a\n  value: |\n    one\n    ---\n    two\n--- \nI am.\n---\nStill I.")
+    persona = load_persona(places, "x")
+    assert persona.front.blocks[0].value == "one\n---\ntwo"
+    assert persona.text == "I am.\n---\nStill I."
 
 
 def test_both_normal_forms_of_a_name_find_the_file(places: Places) -> None:

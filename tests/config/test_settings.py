@@ -8,15 +8,23 @@ from memos.config import Config, Settings, parse_assignments
 from memos.config.settings import SETTINGS, config_of
 from memos.errors import BadInput, MemosError
 
-LAYERS = ("flag", "environment MEMOS_LIMITS_STEPS", "agent", "config.toml", "default")
+LAYERS = ("flag", "environment MEMOS_LIMITS_STEPS", "agent", "config.toml", "persona", "default")
 
 
-@pytest.mark.parametrize("first", range(5))
+@pytest.mark.parametrize("first", range(6))
 def test_each_layer_wins_over_all_below_it(first: int) -> None:
-    layers = [{"limits.steps": 5}, {"MEMOS_LIMITS_STEPS": "6"}, {"limits.steps": 7}, {"limits.steps": 8}]
-    flags, environ, agent, given_values = ({} if number < first else layer for number, layer in enumerate(layers))
-    settings = Settings.resolve(flags, environ, agent, given_values)
-    assert settings.config.limits.steps == [5, 6, 7, 8, 30][first]
+    layers = [
+        {"limits.steps": 5},
+        {"MEMOS_LIMITS_STEPS": "6"},
+        {"limits.steps": 7},
+        {"limits.steps": 8},
+        {"limits.steps": 9},
+    ]
+    flags, environ, agent, given_values, wishes = (
+        {} if number < first else layer for number, layer in enumerate(layers)
+    )
+    settings = Settings.resolve(flags, environ, agent, given_values, wishes)
+    assert settings.config.limits.steps == [5, 6, 7, 8, 9, 30][first]
     assert settings.origins["limits.steps"] == LAYERS[first]
 
 
@@ -37,6 +45,11 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 def test_a_flag_that_was_not_given_leaves_the_setting_alone() -> None:
     assert Settings.resolve({"model": None}, {"MEMOS_MODEL": "a/b"}, {}, {}).config.model == "a/b"
+
+
+def test_a_model_left_empty_in_the_file_leaves_it_to_the_persona() -> None:
+    settings = Settings.resolve({}, {}, {}, {"model": ""}, {"model": "a/b"})
+    assert (settings.config.model, settings.origins["model"]) == ("a/b", "persona")
 
 
 def test_what_an_agent_keeps_beside_settings_is_left_alone() -> None:

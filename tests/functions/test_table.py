@@ -2,7 +2,7 @@
 
 import pytest
 
-from memos.functions.table import FunctionTable, function
+from memos.functions.table import FunctionTable, function, function_names
 
 
 class Documented:
@@ -58,3 +58,33 @@ def test_a_function_without_documentation_fails_at_boot() -> None:
 def test_two_functions_of_one_name_fail_at_boot() -> None:
     with pytest.raises(TypeError, match="two functions"):
         FunctionTable([Documented(), Documented()])
+
+
+class Speaker:
+    @function(asks_heartbeat=False)
+    def send_message(self, message: str) -> str:
+        """Speak.
+
+        Args:
+            message: The words.
+        """
+        return message
+
+
+@pytest.mark.parametrize(
+    ("allowed", "names"),
+    [
+        (None, ["send_message", "remember"]),
+        (["remember"], ["send_message", "remember"]),
+        (["forget"], ["send_message"]),
+        ([], ["send_message"]),
+    ],
+)
+def test_what_is_not_allowed_is_neither_in_the_schemas_nor_found(allowed: list[str] | None, names: list[str]) -> None:
+    table = FunctionTable([Speaker(), Documented()], allowed)
+    assert table.names() == [schema.name for schema in table.schemas] == names
+    assert (table.get("remember") is not None) is ("remember" in names)
+
+
+def test_the_names_are_known_from_the_classes_alone() -> None:
+    assert function_names(Speaker, Documented) == FunctionTable([Speaker(), Documented()]).names()

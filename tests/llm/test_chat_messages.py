@@ -65,6 +65,12 @@ def test_instructions_come_first_then_blocks_then_the_summary() -> None:
     assert system.startswith("Be kind.")
 
 
+def test_a_block_is_shown_with_its_description_and_whether_it_is_read_only() -> None:
+    blocks = (Block("rules", "Be kind.", 100, "how we talk", read_only=True), Block("human", "", 100))
+    system = chat_messages(prompt(event(), blocks=blocks))[0]["content"]
+    assert "<rules> (how we talk) (read-only)\nBe kind.\n</rules>\n<human>\n" in system
+
+
 def test_a_small_window_has_its_blocks_beside_the_newest_event() -> None:
     messages = chat_messages(prompt(event("One."), reply(text="Yes."), event("Two."), profile="small"))
     assert "Keeps bees." not in messages[0]["content"]

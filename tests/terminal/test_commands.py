@@ -89,6 +89,29 @@ def test_memory_shows_blocks_with_their_limits_counts_and_last_edits(tmp_path: P
     assert "    + Name: [Ana] ␛[2J\n" in printed
 
 
+def test_memory_log_lists_twenty_edits_with_their_authors(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert desk.run("/memory log") == "No block has been edited yet.\n"
+    for number in range(21):
+        desk.home.memory.core_memory_append("human", f"Fact {number}.")
+    desk.home.memory.edit("persona", "I am Eve.")
+    printed = desk.run("/memory log")
+    assert "  user  persona\n    - I am Sam.\n    + I am Eve.\n" in printed
+    assert "  agent  human\n    + Fact 20.\n" in printed
+    desk.home.memory.edit("human", "\n".join("abcdef"))
+    assert "more changed lines\n" in desk.run("/memory log")
+    assert "+ Fact 2.\n" in printed and "+ Fact 1.\n" not in printed
+
+
+def test_memory_shows_one_block_whole(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.home.memory.edit("human", "\n".join(f"Line {number}." for number in range(50)))
+    printed = desk.run("/memory Human")
+    assert printed.startswith("human  ") and printed.endswith("  Line 49.\n") and "persona" not in printed
+    assert "Next: /memory with one of: persona, human; /memory log shows edits" in desk.run("/memory user")
+    assert [text for text, _ in completions("/memory h", desk.session)] == ["human"]
+
+
 def test_model_shows_and_switches(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     assert desk.run("/model") == "scripted answers. /model NAME switches.\n"
