@@ -39,7 +39,6 @@ from memos.messages import (
 )
 from memos.storage.agents import Agent
 
-
 REFUSALS = 4
 """So often a prompt that a provider refused as too long is made shorter and sent again: to about half of it."""
 

@@ -105,8 +105,10 @@ class Operator:
         turns = list(dict.fromkeys(message.turn_id for message in taken))
 
         def effects() -> TakenBack:
-            back = [self._working_context.take_back(turn_id) for turn_id in reversed(turns)]
-            edits, left = sum(len(one.revisions) for one in back), [label for one in back for label in one.left]
+            edits, left = 0, list[str]()
+            for turn_id in reversed(turns):
+                left += self._working_context.changed_since(turn_id)
+                edits += len(self._working_context.take_back(turn_id))
             passages = sum(self._archival.take_back(turn_id, by) for turn_id in turns)
             return TakenBack(taken[0].content, len(taken), edits, passages, left)
 
