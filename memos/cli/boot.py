@@ -30,6 +30,7 @@ from memos.messages import Block, Event, EventKind, utc_now
 from memos.prompts import system_instructions
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
+from memos.storage.usage_ledger import UsageLedger
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class _Wiring:
                 config.limits.identical_calls,
                 config.limits.turn_tokens,
                 config.limits.turn_seconds,
+                config.limits.turn_usd,
             ),
             idle_heartbeat_s=config.heartbeat_minutes * 60.0,
         )
@@ -199,6 +201,7 @@ class _Wiring:
             memory=StoredMemory(self._memory, self._recall),
             model=config.model,
             switch_model=self._switch_model,
+            usage=UsageLedger(self._machinery.database),
             header=[*header(self._agent, config.model, self._machinery.places), *filter(None, [self._index.problem])],
             history_file=self._machinery.places.history_file,
             read_only=read_only,

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from memos.errors import MemosError, ProcessorUnreachable
-from memos.kernel.control import Limits, Turn, heartbeat_after, reason_it_is_not_whole, reason_to_stop
+from memos.errors import LimitReached, MemosError, ProcessorUnreachable
+from memos.kernel.control import Limits, Turn, heartbeat_after, out_of_time, reason_it_is_not_whole, reason_to_stop
 from memos.kernel.draft import Draft
 from memos.kernel.executor import Executor
 from memos.kernel.main_context import MainContext
@@ -103,6 +103,10 @@ class Kernel:
         self._turn_over.clear()
         await self._turn_over.wait()
 
+    async def was_stopped(self) -> bool:
+        """Whether the newest turn ended before the agent yielded: by a limit, an error or an interrupt."""
+        return await self._machine.queue_manager.was_stopped()
+
     @property
     def processor(self) -> Processor:
         """The processor that runs the next step."""
@@ -165,23 +169,37 @@ class Kernel:
             raise asyncio.CancelledError
 
     async def _infer(self, turn: Turn) -> Message:
+        """Have one reply within the time the turn has left, so that a model that never ends does not hold it for ever.
+
+        Raises: LimitReached, ProcessorError; what was shown is kept.
+        """
+        limits = self._machine.limits
+        try:
+            async with asyncio.timeout(turn.seconds_left(limits)) as clock:
+                return await self._stream(turn)
+        except TimeoutError as error:
+            if clock.expired():
+                raise out_of_time(limits) from error
+            raise
+
+    async def _stream(self, turn: Turn) -> Message:
         """Stream one reply and store it, calls pending. Raises: ProcessorError; what was shown is kept."""
-        machine = self._machine
+        machine, processor = self._machine, self._machine.processor
         turn.steps += 1
         self._publish(turn, StepStarted(turn.steps, machine.limits.steps))
-        prompt, evicted = await machine.main_context.prompt(machine.processor)
+        prompt, evicted = await machine.main_context.prompt(processor)
         self._publish(turn, evicted)
-        async with Draft(machine.queue_manager, turn) as draft, _closing(machine.processor.infer(prompt)) as parts:
+        async with Draft(machine.queue_manager, turn, processor) as draft, _closing(processor.infer(prompt)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
                     return await self._keep(part, draft, turn)
                 draft.add(part)
                 self._publish(turn, part)
-        raise ProcessorUnreachable(f"{machine.processor.model} gave no reply.", "say it again, or /model for another")
+        raise ProcessorUnreachable(f"{processor.model} gave no reply.", "say it again, or /model for another")
 
     async def _keep(self, reply: Reply, draft: Draft, turn: Turn) -> Message:
         stored = await draft.finish(reply)
-        turn.note_usage(reply.usage)
+        turn.note_model_call(draft.call)
         self._publish(turn, ReplyStored(reply))
         self._publish(turn, reply.usage)
         self._publish(turn, reason_it_is_not_whole(reply))
@@ -221,7 +239,7 @@ class Kernel:
                 async with asyncio.timeout(machine.idle_heartbeat_s or None):
                     return await self._inbox.get()
             except TimeoutError:
-                if await machine.queue_manager.may_be_woken():
+                if await machine.queue_manager.may_be_woken() and self._inbox.empty():
                     self._enqueue(Event(EventKind.TIMER, payload={"reason": "Nothing has happened for a while."}))
 
     def _publish(self, turn: Turn, body: OutputBody | None) -> None:
@@ -248,6 +266,6 @@ def _how_it_ended(task: asyncio.Task[None]) -> Stopped | None:
     if error is None:
         return None
     if isinstance(error, MemosError):
-        return Stopped(str(error), "error", error.exit_code)
+        return Stopped(str(error), "limit" if isinstance(error, LimitReached) else "error", error.exit_code)
     logging.getLogger(__name__).error("a turn failed", exc_info=error)
     return Stopped(f"memos has a bug: {type(error).__name__}: {error}. Your message is kept.", "error", 1)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from memos.kernel.kernel import Kernel
     from memos.memory.working_context import Revision
     from memos.storage.agents import Agent
+    from memos.storage.usage_ledger import UsageLedger
 
 
 class MemoryView(Protocol):
@@ -45,6 +46,7 @@ class Session:
     memory: MemoryView
     model: str
     switch_model: Callable[[str], Awaitable[str]]
+    usage: UsageLedger
     header: Sequence[str] = ()
     history_file: Path | None = None
     read_only: bool = False

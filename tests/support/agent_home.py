@@ -22,6 +22,7 @@ from memos.memory.working_context import WorkingContext
 from memos.messages import Block
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
+from memos.storage.usage_ledger import UsageLedger
 
 BLOCKS = (Block("persona", "I am Sam.", 2000), Block("human", "", 2000))
 
@@ -37,6 +38,11 @@ class AgentHome:
     memory: WorkingContext
     recall: RecallStorage
     archival: ArchivalStorage
+
+    @property
+    def ledger(self) -> UsageLedger:
+        """The ledger of model calls."""
+        return UsageLedger(self.database)
 
     def kernel(self, processor: Processor, limits: Limits = Limits(), idle_heartbeat_s: float = 0.0) -> Kernel:
         """Return a kernel over these parts."""
