@@ -98,13 +98,14 @@ def out_of_time(limits: Limits) -> LimitReached:
 def was_stopped(queue: Sequence[Message]) -> bool:
     """Whether the newest turn ended before the agent yielded to the user.
 
-    A greeting or a timed heartbeat that came in between, and went well, does not hide the turn before it.
+    A greeting, a timed heartbeat or a warning that came in between, and went well, does not hide the turn before it.
     """
-    for _, rows in itertools.groupby(reversed(queue), lambda row: row.turn_id):
+    told = [row for row in queue if row.kind is not EventKind.MEMORY_PRESSURE]
+    for _, rows in itertools.groupby(reversed(told), lambda row: row.turn_id):
         newest_first = list(rows)
         if _ended_early(newest_first):
             return True
-        if newest_first[-1].kind not in (EventKind.LOGIN, EventKind.TIMER):
+        if newest_first[-1].kind not in (EventKind.LOGIN, EventKind.TIMER, None):  # None: a warning began it
             return False
     return False
 
