@@ -70,6 +70,18 @@ def stored_facts(home: Path) -> Counter[str]:
     return Counter([*block.splitlines(), *passages])
 
 
+def stored_replies(home: Path) -> Counter[str]:
+    """Return how many replies each turn has."""
+    with sqlite3.connect(home / "data" / "memos.db") as connection:
+        return Counter(row[0] for row in connection.execute("SELECT turn_id FROM messages WHERE role = 'assistant'"))
+
+
+def paid_calls(home: Path) -> Counter[str]:
+    """Return how many model calls the ledger has of each turn."""
+    with sqlite3.connect(home / "data" / "memos.db") as connection:
+        return Counter(row[0] for row in connection.execute("SELECT turn_id FROM model_calls"))
+
+
 @pytest.mark.crash
 @pytest.mark.timeout(900)
 def test_a_kill_at_any_point_of_a_chain_loses_and_doubles_nothing(tmp_path: Path) -> None:
@@ -94,6 +106,7 @@ def test_a_kill_at_any_point_of_a_chain_loses_and_doubles_nothing(tmp_path: Path
             screen.type("\x04")
             assert screen.exit_code() == 0
     stored = stored_facts(tmp_path)
+    assert paid_calls(tmp_path) == stored_replies(tmp_path), "a reply without its model call, or the other way round"
     assert confirmed, "nothing was confirmed: the test has seen nothing"
     assert confirmed <= set(stored), "a fact that was shown as stored is missing"
     assert set(stored.values()) == {1}, "a fact is there twice"

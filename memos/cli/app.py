@@ -126,6 +126,20 @@ def show_command(
     return show(agent, as_json=as_json)
 
 
+@app.command("usage")
+def usage_command(
+    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="One agent; all of them if left out.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="From this day on, such as 2026-11-24.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show what model calls used and cost."""
+    from memos.cli.usage import usage
+
+    return usage(agent, since=since, as_json=as_json)
+
+
 bench_app = typer.Typer(rich_markup_mode=None, help="Measure how well a model does its work.")
 app.add_typer(bench_app, name="bench")
 

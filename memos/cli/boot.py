@@ -22,15 +22,15 @@ from memos.kernel.kernel import Kernel, Machine
 from memos.kernel.main_context import MainContext, Paging
 from memos.kernel.operator import Operator
 from memos.kernel.queue_manager import QueueManager
-from memos.kernel.summariser import Summariser
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.index import Index, builtin_embedder
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import Revision, WorkingContext
-from memos.messages import Block, Event, EventKind, TokenUsage, utc_now
+from memos.messages import Block, Event, EventKind, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
+from memos.storage.usage_ledger import UsageLedger
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
@@ -164,7 +164,6 @@ class _Wiring:
             self._memory,
             self._recall,
             queue_manager,
-            Summariser(self._note_summary_usage),
             _paging(config),
             self._summary_processor(),
         )
@@ -178,6 +177,7 @@ class _Wiring:
                 config.limits.identical_calls,
                 config.limits.turn_tokens,
                 config.limits.turn_seconds,
+                config.limits.turn_usd,
             ),
             idle_heartbeat_s=config.heartbeat_minutes * 60.0,
         )
@@ -194,15 +194,14 @@ class _Wiring:
         settings = self._machinery.settings({"model": model}, self._agent)
         return processor_for(settings, self._machinery.places, self._machinery.environ)
 
-    async def _note_summary_usage(self, processor: Processor, usage: TokenUsage) -> None:
-        pass
-
     @asynccontextmanager
     async def running(self, *, read_only: bool, stays: bool) -> AsyncIterator[Session]:
         """Yield the session, its tasks running; end them afterwards, the kernel first."""
         tasks = [] if read_only else [asyncio.create_task(self._kernel.run())]
         if stays and not read_only:
             tasks.append(asyncio.create_task(self._keep_house()))
+        if read_only:
+            await self._kernel.look()
         try:
             yield self._session(read_only=read_only)
         finally:
@@ -229,6 +228,7 @@ class _Wiring:
             operator=self._operator(),
             model=config.model,
             switch_model=self._switch_model,
+            usage=UsageLedger(self._machinery.database),
             header=[*header(self._agent, config.model, self._machinery.places), *filter(None, [self._index.problem])],
             history_file=self._machinery.places.history_file,
             read_only=read_only,

@@ -23,7 +23,10 @@ class Limits:
     """Tokens of all prompts and replies in one turn; 0 sets no bound."""
 
     turn_seconds: float = field(default=1800.0, metadata={"at_least": 0})
-    """Seconds one turn may last; 0 sets no bound."""
+    """Seconds one turn may last; a reply under way is ended then, what came of it is kept; 0 sets no bound."""
+
+    turn_usd: float = field(default=0.0, metadata={"at_least": 0})
+    """US dollars the model calls of one turn may cost, as far as their price is known; 0 sets no bound."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who gets the next time slice, and when a turn has had enough.
+"""Who gets the next time slice, when a turn has had enough, and whether it goes on from there.
 
 Source: Packer et al. 2023, §2.4 (`request_heartbeat`); the bounds are ours.
 """
@@ -6,6 +6,7 @@ Source: Packer et al. 2023, §2.4 (`request_heartbeat`); the bounds are ours.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,21 +19,24 @@ from memos.messages import (
     Finish,
     FunctionCall,
     FunctionResult,
+    Message,
+    MessageState,
     Reply,
     Stopped,
-    TokenUsage,
     new_id,
 )
+from memos.storage.usage_ledger import ModelCall
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on one turn; 0 means unbounded for tokens and seconds."""
+    """Bounds on one turn; 0 means unbounded for tokens, seconds and USD."""
 
     steps: int = 30
     identical_calls: int = 3
     turn_tokens: int = 0
     turn_seconds: float = 600.0
+    turn_usd: float = 0.0
 
 
 @dataclass(slots=True)
@@ -43,31 +47,67 @@ class Turn:
     start_seq: int = 0
     steps: int = 0
     tokens: int = 0
+    cost_usd: float = 0.0
     began_at: float = field(default_factory=time.monotonic)
     calls_seen: Counter[str] = field(default_factory=Counter)
 
-    def note_usage(self, usage: TokenUsage) -> None:
-        """Add the tokens of one inference."""
-        self.tokens += (usage.prompt_tokens or 0) + (usage.reply_tokens or 0)
+    def note_model_call(self, call: ModelCall) -> None:
+        """Add the tokens of one inference, and its price where that is known."""
+        self.tokens += (call.usage.prompt_tokens or 0) + (call.usage.reply_tokens or 0)
+        self.cost_usd += call.cost_usd or 0.0
 
     def note_calls(self, calls: Sequence[FunctionCall]) -> None:
         """Count each call by its name and arguments."""
         for call in calls:
             self.calls_seen[_fingerprint(call)] += 1
 
+    def seconds_left(self, limits: Limits) -> float | None:
+        """Return how long the turn may still last; None where that is unbounded."""
+        return self.began_at + limits.turn_seconds - time.monotonic() if limits.turn_seconds else None
+
 
 def reason_to_stop(turn: Turn, limits: Limits) -> Stopped | None:
     """Return why the turn may not have another step, or None."""
+    reached = limit_reached(turn, limits)
+    return Stopped(str(reached), "limit", reached.exit_code) if reached else None
+
+
+def limit_reached(turn: Turn, limits: Limits) -> LimitReached | None:
+    """Return the first bound that the turn has come to, or None."""
     repeated = max(turn.calls_seen.values(), default=0)
+    seconds_left = turn.seconds_left(limits)
     if turn.steps >= limits.steps:
-        return _stop(f"Stopped after {turn.steps} steps, the limit of a turn.")
+        return _reached(f"Stopped after {turn.steps} steps, the limit of a turn.", "steps")
     if repeated >= limits.identical_calls:
-        return _stop(f"Stopped: the agent made the same call {repeated} times.")
+        return _reached(f"Stopped: the agent made the same call {repeated} times.", "identical_calls")
     if limits.turn_tokens and turn.tokens >= limits.turn_tokens:
-        return _stop(f"Stopped after {turn.tokens} tokens, the limit of a turn.")
-    if limits.turn_seconds and time.monotonic() - turn.began_at >= limits.turn_seconds:
-        return _stop(f"Stopped after {limits.turn_seconds:.0f} seconds, the limit of a turn.")
+        return _reached(f"Stopped after {turn.tokens:,} tokens; a turn may have {limits.turn_tokens:,}.", "turn_tokens")
+    if limits.turn_usd and turn.cost_usd >= limits.turn_usd:
+        what = f"Stopped after {turn.cost_usd:.4g} USD; a turn may cost {limits.turn_usd:g}."
+        return _reached(what, "turn_usd")
+    if seconds_left is not None and seconds_left <= 0:
+        return out_of_time(limits)
     return None
+
+
+def out_of_time(limits: Limits) -> LimitReached:
+    """Return what is told of a turn that has lasted as long as it may."""
+    return _reached(f"Stopped after {limits.turn_seconds:g} seconds, the limit of a turn.", "turn_seconds")
+
+
+def was_stopped(queue: Sequence[Message]) -> bool:
+    """Whether the newest turn ended before the agent yielded to the user.
+
+    A greeting, a timed heartbeat or a warning that came in between, and went well, does not hide the turn before it.
+    """
+    told = [row for row in queue if row.kind is not EventKind.MEMORY_PRESSURE]
+    for _, rows in itertools.groupby(reversed(told), lambda row: row.turn_id):
+        newest_first = list(rows)
+        if _ended_early(newest_first):
+            return True
+        if newest_first[-1].kind not in (EventKind.LOGIN, EventKind.TIMER, None):  # None: a warning began it
+            return False
+    return False
 
 
 def heartbeat_after(results: Sequence[FunctionResult]) -> Event | None:
@@ -109,10 +149,17 @@ def reason_it_is_not_whole(reply: Reply) -> Stopped | None:
     return None
 
 
-def _stop(reason: str) -> Stopped:
-    return Stopped(
-        f"{reason} Next: say something to go on, or raise the limit in config.toml.", "limit", LimitReached.exit_code
-    )
+def _reached(what: str, setting: str) -> LimitReached:
+    return LimitReached(what, f"/continue goes on; limits.{setting} in config.toml sets the bound.")
+
+
+def _ended_early(newest_first: Sequence[Message]) -> bool:
+    """Whether the last step of a turn wanted another one, broke off, or never came."""
+    newest = newest_first[0]
+    if newest.role != "tool":
+        return newest.role == "user" or newest.state is not MessageState.COMPLETE or bool(newest.calls)
+    results = itertools.takewhile(lambda row: row.role == "tool", newest_first)
+    return any(result.ok is False or result.payload.get("heartbeat") for result in results)
 
 
 def _fingerprint(call: FunctionCall) -> str:

@@ -9,6 +9,7 @@ from typing import Self
 
 from memos.kernel.control import Turn
 from memos.kernel.queue_manager import QueueManager
+from memos.llm.processor import Processor, model_call
 from memos.messages import (
     Finish,
     Message,
@@ -24,9 +25,14 @@ REFRESH_S = 0.5
 
 
 class Draft:
-    """An async context around one inference: left without `finish`, what was shown is kept as incomplete."""
+    """An async context around one inference: left without `finish`, what was shown is kept as incomplete.
 
-    def __init__(self, queue_manager: QueueManager, turn: Turn) -> None:
+    `call` is the ledger's entry of the inference; it is stored, and completed, together with the row.
+    """
+
+    def __init__(self, queue_manager: QueueManager, turn: Turn, processor: Processor) -> None:
+        self.call = model_call(processor, "chat")
+        self._processor = processor
         self._queue_manager = queue_manager
         self._row = Message(
             role="assistant",
@@ -63,17 +69,25 @@ class Draft:
         """Store the finished reply, or, where the stream was cut, what was shown of it."""
         await self._stop_refreshing()
         self._finished = True
+        self.call = replace(self.call, usage=reply.usage, cost_usd=self._processor.cost_usd(reply.usage))
         if reply.finish is Finish.CUT:
-            return await self._queue_manager.store_incomplete(self._shown())
-        return await self._queue_manager.store_reply(reply, self._row)
+            return await self._queue_manager.store_incomplete(self._shown(), self.call)
+        return await self._queue_manager.store_reply(reply, self._row, self.call)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Keep what was shown of a reply that ended by an error or an interrupt."""
+        """Keep what was shown of a reply that ended by an error or an interrupt.
+
+        A request that was interrupted before anything came may have to be paid for all the same.
+        """
         await self._stop_refreshing()
-        if not self._finished and (self._monologue or self._speech):
-            await self._queue_manager.store_incomplete(self._shown())
+        if self._finished:
+            return
+        if self._monologue or self._speech:
+            await self._queue_manager.store_incomplete(self._shown(), self.call)
+        elif kind is asyncio.CancelledError:
+            await self._queue_manager.record_call(self._row.turn_id, self.call)
 
     def _shown(self) -> Message:
         speech = "".join(self._speech)
@@ -87,7 +101,7 @@ class Draft:
             except TimeoutError:
                 if self._changed:
                     self._changed = False
-                    self._row = await self._queue_manager.store_draft(self._shown())
+                    self._row, self.call = await self._queue_manager.store_draft(self._shown(), self.call)
 
     async def _stop_refreshing(self) -> None:
         """Let a write under way come to its end: only then is it known whether the row exists."""

@@ -10,12 +10,13 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from memos.errors import ContextOverflow, MemosError, ProcessorUnreachable
+from memos.errors import ContextOverflow, LimitReached, MemosError, ProcessorUnreachable
 from memos.kernel.control import (
     Limits,
     Turn,
     heartbeat_after,
     memory_pressure,
+    out_of_time,
     reason_it_is_not_whole,
     reason_to_stop,
 )
@@ -72,6 +73,7 @@ class Kernel:
         self._idle = asyncio.Event()
         self._idle.set()
         self._turn_over = asyncio.Event()
+        self._opened = asyncio.Event()
 
     # --- from outside --------------------------------------------------------------------------------------
 
@@ -101,6 +103,15 @@ class Kernel:
         """Whether a turn runs or an event waits."""
         return self._unfinished > 0
 
+    async def opened(self) -> None:
+        """Return when the queue is there, and what a crash left in the inbox is too."""
+        await self._opened.wait()
+
+    async def look(self) -> None:
+        """Read the queue without serving any event, where another process runs this agent."""
+        await self.machine.queue_manager.look()
+        self._opened.set()
+
     async def idle(self) -> None:
         """Return when the inbox is empty and no turn runs."""
         await self._idle.wait()
@@ -109,6 +120,10 @@ class Kernel:
         """Return when a turn, begun now or later, has ended."""
         self._turn_over.clear()
         await self._turn_over.wait()
+
+    async def was_stopped(self) -> bool:
+        """Whether the newest turn ended before the agent yielded: by a limit, an error or an interrupt."""
+        return await self.machine.queue_manager.was_stopped()
 
     @property
     def processor(self) -> Processor:
@@ -125,6 +140,7 @@ class Kernel:
         """Serve events until cancelled. Events that a crash left in the inbox come first."""
         try:
             self._enqueue_first(await self.machine.queue_manager.open())
+            self._opened.set()
             while True:
                 await self._serve(await self._next_event())
                 self._unfinished -= 1
@@ -172,6 +188,20 @@ class Kernel:
             raise asyncio.CancelledError
 
     async def _infer(self, turn: Turn) -> Message:
+        """Have one reply within the time the turn has left, so that a model that never ends does not hold it for ever.
+
+        Raises: LimitReached, ProcessorError; what was shown is kept.
+        """
+        limits = self.machine.limits
+        try:
+            async with asyncio.timeout(turn.seconds_left(limits)) as clock:
+                return await self._stream(turn)
+        except TimeoutError as error:
+            if clock.expired():
+                raise out_of_time(limits) from error
+            raise
+
+    async def _stream(self, turn: Turn) -> Message:
         """Stream one reply and store it, calls pending. Raises: ProcessorError; what was shown is kept."""
         machine = self.machine
         turn.steps += 1
@@ -186,8 +216,8 @@ class Kernel:
 
     async def _ask(self, turn: Turn) -> Message:
         queue_manager, processor = self.machine.queue_manager, self.machine.processor
-        prompt = await self.machine.main_context.prompt(processor, lambda body: self._publish(turn, body))
-        async with Draft(queue_manager, turn) as draft, closing_stream(processor.infer(prompt)) as parts:
+        prompt = await self.machine.main_context.prompt(processor, turn, lambda body: self._publish(turn, body))
+        async with Draft(queue_manager, turn, processor) as draft, closing_stream(processor.infer(prompt)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
                     return await self._keep(part, draft, turn)
@@ -197,7 +227,7 @@ class Kernel:
 
     async def _keep(self, reply: Reply, draft: Draft, turn: Turn) -> Message:
         stored = await draft.finish(reply)
-        turn.note_usage(reply.usage)
+        turn.note_model_call(draft.call)
         self._publish(turn, ReplyStored(reply))
         self._publish(turn, reply.usage)
         self._publish(turn, reason_it_is_not_whole(reply))
@@ -239,7 +269,7 @@ class Kernel:
                 async with asyncio.timeout(machine.idle_heartbeat_s or None):
                     return await self._inbox.get()
             except TimeoutError:
-                if await machine.queue_manager.may_be_woken():
+                if await machine.queue_manager.may_be_woken() and self._inbox.empty():
                     self._enqueue(Event(EventKind.TIMER, payload={"reason": "Nothing has happened for a while."}))
 
     def _publish(self, turn: Turn, body: OutputBody | None) -> None:
@@ -255,6 +285,6 @@ def _how_it_ended(task: asyncio.Task[None]) -> Stopped | None:
     if error is None:
         return None
     if isinstance(error, MemosError):
-        return Stopped(str(error), "error", error.exit_code)
+        return Stopped(str(error), "limit" if isinstance(error, LimitReached) else "error", error.exit_code)
     logging.getLogger(__name__).error("a turn failed", exc_info=error)
     return Stopped(f"memos has a bug: {type(error).__name__}: {error}. Your message is kept.", "error", 1)

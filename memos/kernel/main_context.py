@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from memos.errors import ContextOverflow
 from memos.functions.table import FunctionTable
+from memos.kernel.control import Turn
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.shortening import shortened, weight
-from memos.kernel.summariser import BY_MEMOS, Summariser, extract, limit_chars
+from memos.kernel.summariser import BY_MEMOS, extract, limit_chars, summarise
 from memos.llm.processor import Processor
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
@@ -34,6 +35,7 @@ from memos.messages import (
 )
 from memos.prompts import system_instructions
 from memos.storage.database import Database
+from memos.storage.usage_ledger import ModelCall
 
 DEFAULT_WINDOW_TOKENS = 8_192
 SMALL_WINDOW_TOKENS = 4_096
@@ -99,7 +101,6 @@ class MainContext:
         working_context: WorkingContext,
         recall: RecallStorage,
         queue_manager: QueueManager,
-        summariser: Summariser,
         paging: Paging = Paging(),
         summary_processor: Processor | None = None,
     ) -> None:
@@ -109,7 +110,6 @@ class MainContext:
         self._working_context = working_context
         self._recall = recall
         self._queue_manager = queue_manager
-        self._summariser = summariser
         self._paging = paging
         self._summary_processor = summary_processor
         self._caps: dict[str, int] = {}
@@ -117,7 +117,7 @@ class MainContext:
         self.gauge: Gauge | None = None
         """The newest prompt, measured."""
 
-    async def prompt(self, processor: Processor, publish: Publish) -> Prompt:
+    async def prompt(self, processor: Processor, turn: Turn, publish: Publish) -> Prompt:
         """Return the prompt for the next step, after paging out what does not fit.
 
         Raises: PromptTooLong when what cannot be paged out is too long already.
@@ -128,7 +128,7 @@ class MainContext:
             if gauge.fill <= self._paging.flush_at:
                 self.gauge = gauge
                 return prompt
-            await self._free(gauge, processor, publish)
+            await self._free(gauge, processor, turn, publish)
 
     async def measured(self, processor: Processor) -> tuple[Prompt, Gauge]:
         """Return the prompt as it would be now, and what it costs; nothing is paged out for it."""
@@ -170,8 +170,11 @@ class MainContext:
         self.gauge = None
         return True
 
-    async def flush(self, processor: Processor, publish: Publish, gauge: Gauge, count: int) -> None:
-        """Evict the `count` oldest messages and fold them into the summary, at once without a model, then with one."""
+    async def flush(self, processor: Processor, turn: Turn, publish: Publish, gauge: Gauge, count: int) -> None:
+        """Evict the `count` oldest messages and fold them into the summary, at once without a model, then with one.
+
+        What the model used for it counts for `turn`.
+        """
         tokens = sum(gauge.tokens.queue[:count])
         previous = self._queue_manager.summary
         evicted = await self._queue_manager.evict(count)
@@ -181,7 +184,12 @@ class MainContext:
         writer = self._summary_processor or processor
         if writer.summarises:
             publish(Progress("summarising what has left the queue"))
-        written = await self._summariser.summarise(writer, previous, evicted, gauge.window_tokens)
+
+        async def note(call: ModelCall) -> None:
+            turn.note_model_call(call)
+            await self._queue_manager.record_call(turn.id, call)
+
+        written = await summarise(writer, previous, evicted, gauge.window_tokens, note)
         if written.author != BY_MEMOS:
             await self._queue_manager.set_summary(written.text, written.author)
         if written.problem:
@@ -189,14 +197,14 @@ class MainContext:
 
     # --- the rungs -----------------------------------------------------------------------------------------
 
-    async def _free(self, gauge: Gauge, processor: Processor, publish: Publish) -> None:
+    async def _free(self, gauge: Gauge, processor: Processor, turn: Turn, publish: Publish) -> None:
         """Free tokens by the first rung that can. Raises: PromptTooLong."""
         if count := self.cut(gauge):
-            return await self.flush(processor, publish, gauge, count)
+            return await self.flush(processor, turn, publish, gauge, count)
         if await self._shorten(gauge, publish, above_tokens=gauge.room_tokens // _HUGE):
             return None
         if count := self._queue_manager.cut_within_turn(gauge.tokens.queue, self._wanted(gauge)):
-            return await self.flush(processor, publish, gauge, count)
+            return await self.flush(processor, turn, publish, gauge, count)
         if not await self._shorten(gauge, publish, above_tokens=_LEAST_TOKENS):
             raise PromptTooLong(
                 f"Instructions, functions and core memory alone take {gauge.tokens.fixed:,} of the"

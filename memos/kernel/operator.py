@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memos.errors import BadInput
+from memos.kernel.control import Turn
 from memos.kernel.kernel import Kernel
 from memos.kernel.main_context import Gauge, MainContext, Publish
 from memos.kernel.queue_manager import QueueManager
@@ -42,7 +43,7 @@ class TakenBack:
 
 
 class Operator:
-    """Acts on one agent. Every method waits for nothing: while a turn runs it raises BadInput."""
+    """Acts on one agent. While a turn runs every method but `context` raises BadInput."""
 
     def __init__(
         self,
@@ -59,7 +60,8 @@ class Operator:
         self._archival = archival
 
     async def context(self) -> ContextMap:
-        """Return main context as it is now. Raises: nothing; it may be asked while a turn runs."""
+        """Return main context as it is now; a turn may be running."""
+        await self._kernel.opened()
         processor = self._kernel.processor
         prompt, gauge = await self._main_context.measured(processor)
         count = self._main_context.cut(gauge)
@@ -81,7 +83,7 @@ class Operator:
 
         Raises: BadInput.
         """
-        self._check_idle()
+        await self._ready()
         queue = self._queue_manager.queue
         if not 1 <= count <= len(queue):
             raise BadInput(f"There are {len(queue)} messages in the queue.", f"/pop N takes 1 to {len(queue)} of them.")
@@ -96,7 +98,7 @@ class Operator:
 
         Raises: BadInput where there is none in the queue.
         """
-        self._check_idle()
+        await self._ready()
         queue = self._queue_manager.queue
         start = _last_said(queue)
         if start is None:
@@ -125,7 +127,7 @@ class Operator:
 
         Raises: BadInput.
         """
-        self._check_idle()
+        await self._ready()
         count = len(self._queue_manager.queue)
         if not count and not self._queue_manager.summary:
             raise BadInput("The queue is empty already.", "say something.")
@@ -136,19 +138,20 @@ class Operator:
 
     async def summarise(self) -> tuple[Evicted, str]:
         """Flush the queue now; return what left, and the summary. Raises: BadInput where nothing can leave."""
-        self._check_idle()
+        await self._ready()
         _, gauge = await self._main_context.measured(self._kernel.processor)
         count = self._main_context.cut(gauge)
         if not count:
             raise BadInput("There is too little in the queue to summarise.", "it happens by itself when it is full.")
         outputs: list[OutputBody] = []
         publish: Publish = outputs.append
-        await self._main_context.flush(self._kernel.processor, publish, gauge, count)
+        await self._main_context.flush(self._kernel.processor, Turn(), publish, gauge, count)
         evicted = next(body for body in outputs if isinstance(body, Evicted))
         notices = [body.text for body in outputs if isinstance(body, Notice)]
         return evicted, "\n".join([*notices, self._queue_manager.summary])
 
-    def _check_idle(self) -> None:
+    async def _ready(self) -> None:
+        await self._kernel.opened()
         if self._kernel.busy:
             raise BadInput("A turn is running.", "wait for its end, or stop it with Ctrl-C.")
 

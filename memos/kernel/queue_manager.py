@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from memos.kernel.control import Turn
+from memos.kernel.control import Turn, was_stopped
 from memos.memory.message_rows import event_message, local_offset, reply_message
 from memos.memory.recall_storage import RecallStorage
 from memos.messages import Event, EventKind, FunctionResult, Message, MessageState, Reply, new_id, utc_now
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
+from memos.storage.usage_ledger import ModelCall, UsageLedger
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class QueueManager:
         self._database = database
         self._agents = agents
         self._recall = recall
+        self._ledger = UsageLedger(database)
         self.agent = agent
         self.session = new_id()
         """The sitting, from start to end of this process: rows of one sitting lend each other weight in search."""
@@ -52,6 +54,10 @@ class QueueManager:
         self._queue, deferred = await self._database.run(work)
         return deferred
 
+    async def look(self) -> None:
+        """Read the queue and change nothing: another process is at it."""
+        self._queue = await self._database.run(lambda: self._recall.queue(self.agent.queue_start))
+
     async def settle(self) -> None:
         """Give every call without a result a neutral one; needed before an event may follow."""
 
@@ -60,6 +66,10 @@ class QueueManager:
             return self._recall.queue(self.agent.queue_start)
 
         self._queue = await self._database.run(work)
+
+    async def was_stopped(self) -> bool:
+        """Whether the newest turn ended before the agent yielded; as it is on disk, before `open` as well."""
+        return was_stopped(await self._database.run(lambda: self._recall.queue(self.agent.queue_start)))
 
     async def append_event(self, event: Event, turn: Turn) -> Message:
         """Store an event, before anything is sent anywhere because of it."""
@@ -77,20 +87,21 @@ class QueueManager:
         agent = await self._database.run(lambda: self._agents.reload(self.agent))
         return agent.paused_until is None or agent.paused_until <= utc_now()
 
-    async def store_draft(self, draft: Message) -> Message:
-        """Store or refresh the provisional row of a reply that is still streaming."""
-        if draft.seq:
-            return await self._database.run(lambda: self._recall.update(draft))
-        return await self._database.run(lambda: self._recall.append(draft))
+    async def store_draft(self, draft: Message, call: ModelCall) -> tuple[Message, ModelCall]:
+        """Store or refresh the provisional row of a reply that is still streaming, and the model call it comes from."""
+        return await self._database.run(lambda: self._store_paid(draft, call))
 
-    async def store_reply(self, reply: Reply, draft: Message) -> Message:
+    async def store_reply(self, reply: Reply, draft: Message, call: ModelCall) -> Message:
         """Store a finished reply with its calls pending; a later `store_result` closes each."""
-        message = reply_message(reply, draft)
-        return await self._store_final(message)
+        return await self._store_final(reply_message(reply, draft), call)
 
-    async def store_incomplete(self, draft: Message) -> Message:
+    async def store_incomplete(self, draft: Message, call: ModelCall) -> Message:
         """Store what was shown of a reply that broke off. Its calls are not kept, so none can run."""
-        return await self._store_final(replace(draft, state=MessageState.INCOMPLETE, created_at=utc_now()))
+        return await self._store_final(replace(draft, state=MessageState.INCOMPLETE, created_at=utc_now()), call)
+
+    async def record_call(self, turn_id: str, call: ModelCall) -> None:
+        """Store a model call that left no reply in the queue."""
+        await self._database.run(lambda: self._ledger.record(self.agent.id, turn_id, call))
 
     def store_result(self, result: FunctionResult, reply: Message) -> Message:
         """Store a result inside the transaction of its effects (called in the disk thread)."""
@@ -104,7 +115,7 @@ class QueueManager:
                 name=result.name,
                 call_id=result.call_id,
                 ok=result.ok,
-                payload=local_offset(now),
+                payload=local_offset(now) | ({"heartbeat": True} if result.heartbeat else {}),
                 session=self.session,
                 created_at=now,
             )
@@ -166,11 +177,16 @@ class QueueManager:
         self._queue = [row for row in self._queue if row.seq not in seqs]
         return result
 
-    async def _store_final(self, message: Message) -> Message:
-        work = self._recall.update if message.seq else self._recall.append
-        stored = await self._database.run(lambda: work(message))
+    async def _store_final(self, message: Message, call: ModelCall) -> Message:
+        stored, _ = await self._database.run(lambda: self._store_paid(message, call))
         self.note(stored)
         return stored
+
+    def _store_paid(self, message: Message, call: ModelCall) -> tuple[Message, ModelCall]:
+        """Store or refresh a reply and its model call in one transaction: neither is there without the other."""
+        with self._database.transaction():
+            stored = self._recall.update(message) if message.seq else self._recall.append(message)
+            return stored, self._ledger.record(message.agent_id, message.turn_id, call)
 
 
 def _cut(queue: Sequence[Message], tokens_of: Sequence[int], wanted_tokens: int) -> int:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from memos.errors import MemosError, StreamCut
 from memos.kernel.summary import FACTS, departures, entries_of, headings_in, summary_text, with_departures
 from memos.kernel.transcript import both_ends, pieces, transcript_lines
-from memos.llm.processor import Processor, closing_stream
+from memos.llm.processor import Processor, closing_stream, model_call
 from memos.memory.message_rows import event_message
-from memos.messages import Counters, Event, EventKind, Finish, Message, Prompt, Reply, TokenUsage, utc_now
+from memos.messages import Counters, Event, EventKind, Finish, Message, Prompt, Reply, utc_now
 from memos.prompts import summary_instructions
+from memos.storage.usage_ledger import ModelCall
 
 BY_MEMOS = "memos"
 """The author of a summary that no model wrote."""
@@ -26,9 +27,10 @@ _WINDOW_SHARE = 12
 _LEAST_TOKENS, _MOST_TOKENS = 120, 1_000
 _QUOTE_CHARS = 160
 _TIMEOUT_S = 180.0
+_LEAST_HEADINGS = 2
 
-NoteUsage = Callable[[Processor, TokenUsage], Awaitable[None]]
-"""Is told of every call for a summary: which processor, and what it used."""
+NoteCall = Callable[[ModelCall], Awaitable[None]]
+"""Is told of every call that a summary took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,50 +56,46 @@ def extract(previous: str, evicted: Sequence[Message], limit: int) -> Summary:
     return Summary(summary_text(_departed(entries, previous, evicted), limit))
 
 
-class Summariser:
-    """Has a model write the summary. It never raises for what a model does: the extract stands then."""
+async def summarise(
+    processor: Processor, previous: str, evicted: Sequence[Message], window_tokens: int, note: NoteCall
+) -> Summary:
+    """Return the model's summary of `previous` and `evicted`, or the extract where it gives none that can be used.
 
-    def __init__(self, note_usage: NoteUsage) -> None:
-        self._note_usage = note_usage
+    The messages go to the model as plain text, in pieces of at most half its window, one after the other. Whatever the
+    model does, this does not raise for it.
+    """
+    limit = limit_chars(window_tokens)
+    fallback = extract(previous, evicted, limit)
+    if not processor.summarises:
+        return fallback
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            text = await _written(processor, previous, evicted, window_tokens, note)
+    except TimeoutError:
+        return Summary(fallback.text, problem=f"{processor.model} took too long to write the summary.")
+    except MemosError as error:
+        return Summary(fallback.text, problem=f"{processor.model} could not write the summary: {error.what}")
+    if headings_in(text) < _LEAST_HEADINGS or not any(entries_of(text).values()):
+        return Summary(fallback.text, problem=f"{processor.model} wrote no summary that can be used.")
+    return Summary(summary_text(_departed(entries_of(text), previous, evicted), limit), processor.model)
 
-    async def summarise(
-        self, processor: Processor, previous: str, evicted: Sequence[Message], window_tokens: int
-    ) -> Summary:
-        """Return the model's summary of `previous` and `evicted`, or the extract where it gives none that can be used.
 
-        The messages go to the model as plain text, in pieces of at most half its window, one after the other.
-        """
-        limit = limit_chars(window_tokens)
-        fallback = extract(previous, evicted, limit)
-        if not processor.summarises:
-            return fallback
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                text = await self._written(processor, previous, evicted, window_tokens)
-        except TimeoutError:
-            return Summary(fallback.text, problem=f"{processor.model} took too long to write the summary.")
-        except MemosError as error:
-            return Summary(fallback.text, problem=f"{processor.model} could not write the summary: {error.what}")
-        if headings_in(text) < 2 or not any(entries_of(text).values()):
-            return Summary(fallback.text, problem=f"{processor.model} wrote no summary that can be used.")
-        return Summary(summary_text(_departed(entries_of(text), previous, evicted), limit), processor.model)
-
-    async def _written(
-        self, processor: Processor, previous: str, evicted: Sequence[Message], window_tokens: int
-    ) -> str:
-        instructions, limit = summary_instructions(), limit_chars(window_tokens)
-        room = window_tokens * _CHARS_PER_TOKEN // 2 - len(instructions) - 2 * limit
-        for piece in pieces(transcript_lines(evicted), max(room, _QUOTE_CHARS)):
-            task = (
-                f"Summary so far:\n{previous or '(there is none yet)'}\n\nMessages:\n{piece}\n\n"
-                f"The new summary may have at most {limit // 6} words."
-            )
-            reply = await _reply(processor, _prompt(instructions, task))
-            await self._note_usage(processor, reply.usage)
-            if reply.finish is Finish.CUT:
-                raise StreamCut(f"the reply of {processor.model} was cut off.")
-            previous = (reply.text or reply.monologue).strip()
-        return previous
+async def _written(
+    processor: Processor, previous: str, evicted: Sequence[Message], window_tokens: int, note: NoteCall
+) -> str:
+    instructions, limit = summary_instructions(), limit_chars(window_tokens)
+    room = window_tokens * _CHARS_PER_TOKEN // 2 - len(instructions) - 2 * limit
+    for piece in pieces(transcript_lines(evicted), max(room, _QUOTE_CHARS)):
+        task = (
+            f"Summary so far:\n{previous or '(there is none yet)'}\n\nMessages:\n{piece}\n\n"
+            f"The new summary may have at most {limit // 6} words."
+        )
+        reply = await _reply(processor, _prompt(instructions, task))
+        await note(model_call(processor, "summarise", reply.usage))
+        if reply.finish is Finish.CUT:
+            raise StreamCut(f"the reply of {processor.model} was cut off.")
+        previous = (reply.text or reply.monologue).strip()
+    return previous
 
 
 def _departed(entries: dict[str, list[str]], previous: str, evicted: Sequence[Message]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from memos.errors import BadInput, EmbeddingProblem, ProcessorUnreachable
-from memos.messages import MonologueDelta, Progress, Prompt, Reply, ReplyPart, SpeechDelta
+from memos.messages import MonologueDelta, Progress, Prompt, Reply, ReplyPart, SpeechDelta, TokenUsage
 from memos.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -154,6 +154,10 @@ class EmbeddedProcessor:
         ascii_chars = sum(map(str.isascii, text)) if not text.isascii() else len(text)
         other_bytes = len(text.encode("utf-8", "surrogatepass")) - ascii_chars
         return (ascii_chars + 3) // 4 + (other_bytes + 1) // 2
+
+    def cost_usd(self, usage: TokenUsage) -> float | None:
+        """Return 0: nobody is paid for a model in the process."""
+        return 0.0
 
     async def warm_up(self) -> None:
         """Fetch and load the model and let it read its examples, in the worker thread; a message goes before that."""

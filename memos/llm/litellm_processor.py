@@ -23,6 +23,7 @@ from typing import Any
 from memos.errors import ContentFiltered, MemosError, NotConfigured, ProcessorUnreachable, StreamCut
 from memos.llm.chat_messages import chat_messages, tools
 from memos.llm.growing_reply import GrowingReply
+from memos.llm.prices import cost_usd
 from memos.llm.provider_errors import Failure, failure_of, unplaced_model
 from memos.messages import Finish, Notice, Progress, Prompt, Reply, ReplyPart, RetryIn, TokenUsage
 
@@ -97,6 +98,12 @@ class LitellmProcessor:
     def count_tokens(self, text: str) -> int:
         """Estimate the tokens of `text`: a quarter of its characters, or a third of its bytes beyond ASCII."""
         return (len(text) + 3) // 4 if text.isascii() else (len(text.encode("utf-8", "replace")) + 2) // 3
+
+    def cost_usd(self, usage: TokenUsage) -> float | None:
+        """Return the price by litellm's list; None for what it does not list, and for every server of one's own."""
+        if not _is_imported() or self._api_base is not None or _is_redirected(self._model):
+            return None
+        return cost_usd(_imported().result().model_cost, self._model, usage)
 
     async def warm_up(self) -> None:
         """Import litellm and rehearse a call that goes to no wire, in helper threads: seconds, then milliseconds."""
@@ -269,6 +276,12 @@ def _past_the_types(request: dict[str, Any]) -> dict[str, Any]:
     bulk = {key: request[key] for key in ("messages", "tools", "tool_choice") if key in request}
     rest = {key: value for key, value in request.items() if key not in bulk}
     return rest | {"messages": bulk["messages"][-1:], "extra_body": bulk}
+
+
+def _is_redirected(model: str) -> bool:
+    """Whether the environment names another address for the provider than its own, as litellm would follow it."""
+    prefix = model.partition("/")[0].upper() if "/" in model else "OPENAI"
+    return prefix != "AZURE" and any(os.environ.get(f"{prefix}_{name}") for name in ("API_BASE", "BASE_URL"))
 
 
 class _Failed(Exception):

@@ -1,4 +1,4 @@
-"""The seam between the kernel and any LLM: one method that streams a reply."""
+"""The seam between the kernel and any LLM: one method that streams a reply, and what the reply cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from memos.messages import Prompt, ReplyPart
+from memos.messages import Prompt, ReplyPart, TokenUsage
+from memos.storage.usage_ledger import ModelCall, Purpose
 
 
 class Processor(Protocol):
@@ -41,6 +42,10 @@ class Processor(Protocol):
         """Return how many tokens `text` costs this model, estimated where its tokenizer is not at hand."""
         ...
 
+    def cost_usd(self, usage: TokenUsage) -> float | None:
+        """Return what an inference of so many tokens cost: 0 in the process, None where nobody knows the price."""
+        ...
+
     async def warm_up(self) -> None:
         """Do what can be done before the first prompt (imports, loading weights), off the event loop."""
         ...
@@ -59,3 +64,8 @@ async def closing_stream(parts: AsyncIterator[ReplyPart]) -> AsyncIterator[Async
         aclose = getattr(parts, "aclose", None)
         if aclose:
             await aclose()
+
+
+def model_call(processor: Processor, purpose: Purpose, usage: TokenUsage = TokenUsage()) -> ModelCall:
+    """Return the ledger's entry of a request to `processor`."""
+    return ModelCall(processor.model, purpose, usage, processor.cost_usd(usage))

@@ -39,7 +39,7 @@ from memos.errors import (
 )
 from memos.llm.chat_messages import check_pairing
 from memos.llm.growing_reply import SPEECH_FUNCTION, GrowingReply
-from memos.messages import Finish, Prompt, ReplyPart
+from memos.messages import Finish, Prompt, ReplyPart, TokenUsage
 
 MODEL_PREFIX = "scripted:"
 WINDOW_TOKENS = 8_192
@@ -135,6 +135,10 @@ class ScriptedProcessor:
     def count_tokens(self, text: str) -> int:
         """Estimate the tokens of `text` as a quarter of its characters."""
         return (len(text) + 3) // 4
+
+    def cost_usd(self, usage: TokenUsage) -> float | None:
+        """Return 0: a script costs nothing."""
+        return 0.0
 
     async def warm_up(self) -> None:
         """Do nothing: a script is ready."""

@@ -5,6 +5,7 @@ One decorated function each; its docstring is its help, its name and aliases are
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -15,8 +16,9 @@ from rich.text import Text
 
 from memos.errors import BadInput, MemosError
 from memos.memory.working_context import Revision
-from memos.messages import Event, EventKind
+from memos.messages import Event, EventKind, utc_now
 from memos.safe_text import safe_line
+from memos.terminal.amounts import sentence
 from memos.terminal.drawing import block_lines, changed_lines, clipped
 from memos.terminal.marks import Marks
 from memos.terminal.session import Session
@@ -223,6 +225,19 @@ def _say_edit(context: CommandContext, edit: Revision) -> None:
         context.say(f"    {more} {len(changes) - EDIT_LIMIT_LINES} more changed lines", "dim")
 
 
+@command("usage")
+async def show_usage(context: CommandContext, argument: str) -> None:
+    """Show what this agent's model calls used and cost, today and in all.
+
+    `memos usage` has it by day and model. Where a model does not report tokens, or its price is not known, it says so.
+    """
+    agent_id, ledger = context.session.agent.id, context.session.usage
+    today = utc_now().astimezone().date()
+    for label, since in (("Today", today), ("In all", None)):
+        spent = await asyncio.to_thread(ledger.spent, agent_id=agent_id, since=since)
+        context.say(f"{label}: {sentence(spent)}.")
+
+
 @command("model", argument="[MODEL]")
 async def model(context: CommandContext, argument: str) -> None:
     """Show the model that answers, or switch to another one.
@@ -247,6 +262,18 @@ async def like(context: CommandContext, argument: str) -> None:
         raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
     context.post(Event(EventKind.USER_LIKED))
     context.say("The agent is told that you liked it.", "dim")
+
+
+@command("continue")
+async def go_on(context: CommandContext, argument: str) -> None:
+    """Let the agent go on where a limit, Ctrl-C or an error stopped it; the limits of a turn begin anew."""
+    if context.session.read_only:
+        raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
+    if context.session.kernel.busy:
+        raise BadInput("The agent is still at work.", "wait for it, or stop it with Ctrl-C.")
+    if not await context.session.kernel.was_stopped():
+        raise BadInput("Nothing was stopped: the agent had come to its end.", "say something.")
+    context.post(Event(EventKind.HEARTBEAT, payload={"reason": "You were stopped; the user lets you go on."}))
 
 
 @command("exit", aliases=("quit", "bye"))

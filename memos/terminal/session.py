@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memos.kernel.operator import Operator
     from memos.memory.working_context import Revision
     from memos.storage.agents import Agent
+    from memos.storage.usage_ledger import UsageLedger
 
 
 class MemoryView(Protocol):
@@ -47,6 +48,7 @@ class Session:
     operator: Operator
     model: str
     switch_model: Callable[[str], Awaitable[str]]
+    usage: UsageLedger
     header: Sequence[str] = ()
     history_file: Path | None = None
     read_only: bool = False

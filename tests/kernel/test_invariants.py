@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -155,10 +156,8 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        try:
+        with contextlib.suppress(BadInput):
             self.run(self.operator.clear())
-        except BadInput:
-            pass
         assert not self.queue()
 
     @rule(window=st.sampled_from(WINDOWS))

@@ -45,6 +45,7 @@ from memos.messages import (
     ReplyPart,
     RetryIn,
     SpeechDelta,
+    TokenUsage,
     utc_now,
 )
 
@@ -539,3 +540,29 @@ def test_nothing_is_contacted_but_the_endpoint_the_import_included() -> None:
     command = [sys.executable, "-c", GUARD]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# --- Money -----------------------------------------------------------------------------------------------------
+
+
+def test_a_listed_model_has_its_price_and_any_other_none(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    used = TokenUsage(1_000_000, 0)
+    priced = processor(None, model="openai/gpt-4o").cost_usd(used)
+    assert priced is not None and 0.1 < priced < 100
+    assert processor(None, model="gpt-4o").cost_usd(used) == priced
+    assert processor(None, model="openai/unheard-of").cost_usd(used) is None
+    assert processor(None, model="openai/gpt-4o").cost_usd(TokenUsage()) is None
+
+
+def test_a_server_of_ones_own_has_no_price_whatever_it_calls_its_model(
+    server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = TokenUsage(1_000, 10)
+    assert processor(server.url, model="openai/gpt-4o").cost_usd(used) is None
+    for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL"):
+        with monkeypatch.context() as environment:
+            environment.setenv(name, server.url)
+            assert processor(None, model="openai/gpt-4o").cost_usd(used) is None
+            assert processor(None, model="gpt-4o").cost_usd(used) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from memos.functions.process_functions import ProcessFunctions
@@ -14,16 +14,16 @@ from memos.kernel.kernel import Kernel, Machine
 from memos.kernel.main_context import MainContext, Paging
 from memos.kernel.operator import Operator
 from memos.kernel.queue_manager import QueueManager
-from memos.kernel.summariser import Summariser
 from memos.kernel.syscalls import KernelSyscalls
 from memos.llm.processor import Processor
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.index import Index
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
-from memos.messages import Block, TokenUsage
+from memos.messages import Block
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
+from memos.storage.usage_ledger import UsageLedger
 
 BLOCKS = (Block("persona", "I am Sam.", 2000), Block("human", "", 2000))
 
@@ -39,7 +39,11 @@ class AgentHome:
     memory: WorkingContext
     recall: RecallStorage
     archival: ArchivalStorage
-    summary_usage: list[TokenUsage] = field(default_factory=list)
+
+    @property
+    def ledger(self) -> UsageLedger:
+        """The ledger of model calls."""
+        return UsageLedger(self.database)
 
     def kernel(
         self, processor: Processor, limits: Limits = Limits(), idle_heartbeat_s: float = 0.0, paging: Paging = Paging()
@@ -47,18 +51,13 @@ class AgentHome:
         """Return a kernel over these parts."""
         table = FunctionTable([ProcessFunctions(self.syscalls), self.memory, self.recall, self.archival])
         queue_manager = QueueManager(self.database, self.agents, self.agents.reload(self.agent), self.recall)
-        context = MainContext(
-            self.database, table, self.memory, self.recall, queue_manager, Summariser(self._note_usage), paging
-        )
+        context = MainContext(self.database, table, self.memory, self.recall, queue_manager, paging)
         executor = Executor(self.database, table, queue_manager, self.syscalls)
         return Kernel(self.agent, Machine(processor, context, queue_manager, executor, limits, idle_heartbeat_s))
 
     def operator(self, kernel: Kernel) -> Operator:
         """Return the operator of a kernel over these parts."""
         return Operator(kernel, kernel.machine.main_context, kernel.machine.queue_manager, self.memory, self.archival)
-
-    async def _note_usage(self, processor: Processor, usage: TokenUsage) -> None:
-        self.summary_usage.append(usage)
 
     def begin_turn(self) -> Turn:
         """Let the next function calls run in a turn of their own."""

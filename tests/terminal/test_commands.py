@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from support.agent_home import AgentHome, agent_home
 from memos.cli.boot import StoredMemory
 from memos.errors import BadInput
 from memos.llm.scripted import ScriptedProcessor
-from memos.messages import Event, EventKind
+from memos.memory.message_rows import event_message
+from memos.messages import Event, EventKind, TokenUsage, utc_now
+from memos.storage.usage_ledger import ModelCall
 from memos.terminal.commands import (
     COMMANDS,
     CommandContext,
@@ -36,7 +39,9 @@ class Desk:
         self.left: list[int] = []
         memory = StoredMemory(self.home.memory, self.home.recall)
         kernel = self.home.kernel(ScriptedProcessor([]))
-        self.session = Session(kernel, self.home.agent, memory, "scripted", self.switch, read_only=read_only)
+        self.session = Session(
+            kernel, self.home.agent, memory, "scripted", self.switch, self.home.ledger, read_only=read_only
+        )
         console = make_console(self.paper, colours=False, width_cells=200)
         self.context = CommandContext(self.session, console, DRAWN, self.left.append, self.posted.append)
 
@@ -125,13 +130,66 @@ def test_a_model_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path) -> 
     assert desk.session.model == "scripted"
 
 
+def test_usage_of_an_agent_that_was_never_asked_is_said(tmp_path: Path) -> None:
+    assert Desk(tmp_path).run("/usage") == "Today: no call of a model.\nIn all: no call of a model.\n"
+
+
+def test_usage_shows_this_agents_today_and_total(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    other = desk.home.agents.create("other", model="m", persona_name="p", human_name="h", blocks=[])
+    before = utc_now() - timedelta(days=2)
+    for agent_id in (desk.home.agent.id, other.id):
+        desk.home.ledger.record(agent_id, "t", ModelCall("a/b", "chat", TokenUsage(1_200, 34, 1_000), 0.0125))
+    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("c/d", "chat", created_at=before))
+    assert desk.run("/usage").splitlines() == [
+        "Today: 1 call; tokens in: 1,200, of these cached: 1,000, out: 34; USD: 0.0125.",
+        "In all: 2 calls; tokens in: 1,200 + unknown, of these cached: 1,000, out: 34 + unknown;"
+        " USD: 0.0125 + unknown.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cost_usd", "shown"),
+    [(None, "unknown"), (0.0, "0"), (0.00002, "<0.0001"), (0.5, "0.5000"), (1234.5, "1,234.5000")],
+)
+def test_money_is_shown_as_far_as_it_is_known(tmp_path: Path, cost_usd: float | None, shown: str) -> None:
+    desk = Desk(tmp_path)
+    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "chat", cost_usd=cost_usd))
+    printed = desk.run("/usage")
+    assert f"tokens in: unknown, of these cached: unknown, out: unknown; USD: {shown}.\n" in printed
+
+
+def test_continue_lets_a_stopped_turn_go_on(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.home.recall.append(event_message(Event(EventKind.USER_MESSAGE, "Count."), desk.home.agent.id, "turn"))
+    assert desk.run("/continue") == ""
+    assert [event.kind for event in desk.posted] == [EventKind.HEARTBEAT]
+    assert "go on" in desk.posted[0].payload["reason"]
+
+
+def test_continue_says_honestly_that_nothing_was_stopped(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert desk.run("/continue") == "· Nothing was stopped: the agent had come to its end. Next: say something.\n"
+    assert desk.posted == []
+
+
+def test_continue_does_not_push_an_agent_at_work(tmp_path: Path) -> None:
+    async def at_work(desk: Desk) -> None:
+        desk.session.kernel.post(Event(EventKind.USER_MESSAGE, "x"))
+        await run_command(desk.context, "/continue")
+
+    desk = Desk(tmp_path)
+    asyncio.run(at_work(desk))
+    assert "still at work" in desk.paper.getvalue() and desk.posted == []
+
+
 def test_like_posts_the_event(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.run("/like")
     assert [event.kind for event in desk.posted] == [EventKind.USER_LIKED]
 
 
-@pytest.mark.parametrize("line", ["/like", "/model other"])
+@pytest.mark.parametrize("line", ["/like", "/model other", "/continue"])
 def test_a_reading_session_changes_nothing(tmp_path: Path, line: str) -> None:
     desk = Desk(tmp_path, read_only=True)
     assert "This session only reads." in desk.run(line)

@@ -49,7 +49,7 @@ class Outcome:
             asyncio.get_running_loop().call_later(0.2, task.cancel)
             kernel.processor = Hanging([])
         try:
-            session = Session(kernel, home.agent, home.memory, "scripted", switch)  # type: ignore[arg-type]
+            session = Session(kernel, home.agent, home.memory, "scripted", switch, home.ledger)  # type: ignore[arg-type]
             async with asyncio.timeout(20):
                 return await run_once(session, "Hello", self.out, self.err, progress)
         finally:

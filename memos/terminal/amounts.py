@@ -1,0 +1,40 @@
+"""How what models used is written: tokens and money, and "unknown" where nobody said."""
+
+from __future__ import annotations
+
+from memos.storage.usage_ledger import Spent
+
+UNKNOWN = "unknown"
+
+
+def tokens(count: int | None, unreported: int = 0) -> str:
+    """Return a sum of tokens, and whether calls are missing in it."""
+    return _sum(None if count is None else f"{count:,}", unreported)
+
+
+def money(spent: Spent) -> str:
+    """Return what calls cost in USD, and whether calls are missing in it."""
+    return _sum(None if spent.cost_usd is None else _usd(spent.cost_usd), spent.unpriced)
+
+
+def sentence(spent: Spent) -> str:
+    """Return all of it on one line."""
+    if not spent.calls:
+        return "no call of a model"
+    return (
+        f"{spent.calls:,} call{'s' if spent.calls > 1 else ''};"
+        f" tokens in: {tokens(spent.prompt_tokens, spent.unreported)}, of these cached: {tokens(spent.cached_tokens)},"
+        f" out: {tokens(spent.reply_tokens, spent.unreported)}; USD: {money(spent)}"
+    )
+
+
+def _sum(known: str | None, missing: int) -> str:
+    if known is None:
+        return UNKNOWN
+    return f"{known} + {UNKNOWN}" if missing else known
+
+
+def _usd(cost: float) -> str:
+    if cost and cost < 0.0001:
+        return "<0.0001"
+    return f"{cost:,.4f}" if cost else "0"
