@@ -40,10 +40,6 @@ from memos.messages import (
 )
 from memos.storage.agents import Agent
 
-REFUSALS = 4
-"""So often a prompt that a provider refused as too long is made shorter and sent again: to about half of it."""
-
-
 @dataclass(slots=True)
 class Machine:
     """What a kernel drives: the processor and the parts around it, wired at boot."""
@@ -206,13 +202,12 @@ class Kernel:
         machine = self.machine
         turn.steps += 1
         self._publish(turn, StepStarted(turn.steps, machine.limits.steps))
-        for _ in range(REFUSALS):
+        while True:
             try:
                 return await self._ask(turn)
             except ContextOverflow as overflow:
                 if not machine.main_context.refused(machine.processor, overflow):
                     raise
-        return await self._ask(turn)
 
     async def _ask(self, turn: Turn) -> Message:
         queue_manager, processor = self.machine.queue_manager, self.machine.processor

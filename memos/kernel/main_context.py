@@ -31,6 +31,7 @@ from memos.messages import (
     Progress,
     Prompt,
     PromptTokens,
+    TokenUsage,
     utc_now,
 )
 from memos.prompts import system_instructions
@@ -46,6 +47,8 @@ _LEAST_TOKENS = 48
 """A message is not shortened below about so many tokens: it would say nothing any more."""
 _HUGE = 4
 """A message of more than one part in so many of the room is shortened before the running turn loses its beginning."""
+REFUSALS = 4
+"""So often in a row a prompt that a provider refused as too long is made shorter and sent again: to half of it."""
 _AFTER_A_REFUSAL = 0.85
 """A provider that refused a prompt as too long is sent at most this share of it from then on."""
 
@@ -113,6 +116,7 @@ class MainContext:
         self._paging = paging
         self._summary_processor = summary_processor
         self._caps: dict[str, int] = {}
+        self._refusals = 0
         self._told_of: set[str] = set()
         self.gauge: Gauge | None = None
         """The newest prompt, measured."""
@@ -160,15 +164,25 @@ class MainContext:
     def refused(self, processor: Processor, overflow: ContextOverflow) -> bool:
         """Take note that a provider refused the newest prompt as too long: its window is smaller than it was said.
 
-        Return whether another try makes sense, with less. It does not where the refusal is our own.
+        Return whether another try makes sense, with less. It does not after many, or where the refusal is our own: then
+        it was hardly about length, and what was taken note of is forgotten.
         """
-        if self.gauge is None or isinstance(overflow, PromptTooLong):
+        self._refusals += 1
+        if self.gauge is None or isinstance(overflow, PromptTooLong) or self._refusals > REFUSALS:
+            self._refusals = 0
+            self._caps.pop(processor.model, None)
             return False
         room = int(self.gauge.needed_tokens * _AFTER_A_REFUSAL)
         reserve = self._paging.reply_tokens or room // (_REPLY_SHARE - 1)
         self._caps[processor.model] = room + reserve
         self.gauge = None
         return True
+
+    def accepted(self, processor: Processor, usage: TokenUsage) -> None:
+        """Take note that the newest prompt was answered, and of what its provider counted."""
+        self._refusals = 0
+        if self.gauge:
+            processor.learn(self.gauge.tokens, usage)
 
     async def flush(self, processor: Processor, turn: Turn, publish: Publish, gauge: Gauge, count: int) -> None:
         """Evict the `count` oldest messages and fold them into the summary, at once without a model, then with one.

@@ -10,7 +10,7 @@ from support.agent_home import AgentHome, agent_home
 from support.listening import Listener, append, call, kinds, running, speak
 
 from memos.kernel.control import Limits
-from memos.kernel.kernel import REFUSALS
+from memos.kernel.main_context import REFUSALS
 from memos.llm.chat_messages import check_pairing
 from memos.llm.scripted import ScriptedCall, ScriptedProcessor, ScriptedReply
 from memos.memory.recall_storage import DID_NOT_COMPLETE
