@@ -169,15 +169,17 @@ class Kernel:
         machine = self._machine
         turn.steps += 1
         self._publish(turn, StepStarted(turn.steps, machine.limits.steps))
-        prompt, evicted = await machine.main_context.prompt(machine.processor)
+        processor = machine.processor  # /model may put another in its place meanwhile
+        prompt, evicted = await machine.main_context.prompt(processor)
         self._publish(turn, evicted)
-        async with Draft(machine.queue_manager, turn) as draft, _closing(machine.processor.infer(prompt)) as parts:
+        async with Draft(machine.queue_manager, turn) as draft, _closing(processor.infer(prompt)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
+                    processor.learn(processor.measure(prompt), part.usage)
                     return await self._keep(part, draft, turn)
                 draft.add(part)
                 self._publish(turn, part)
-        raise ProcessorUnreachable(f"{machine.processor.model} gave no reply.", "say it again, or /model for another")
+        raise ProcessorUnreachable(f"{processor.model} gave no reply.", "say it again, or /model for another")
 
     async def _keep(self, reply: Reply, draft: Draft, turn: Turn) -> Message:
         stored = await draft.finish(reply)

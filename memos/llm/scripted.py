@@ -38,7 +38,8 @@ from memos.errors import (
 )
 from memos.llm.chat_messages import check_pairing
 from memos.llm.growing_reply import SPEECH_FUNCTION, GrowingReply
-from memos.messages import Finish, Prompt, ReplyPart
+from memos.llm.token_counts import estimated
+from memos.messages import Finish, Prompt, PromptTokens, ReplyPart, TokenUsage
 
 MODEL_PREFIX = "scripted:"
 AT_ITS_END = "My script has no further reply."
@@ -121,9 +122,12 @@ class ScriptedProcessor:
         """The window the user set, or None."""
         return self._window_tokens
 
-    def count_tokens(self, text: str) -> int:
-        """Estimate the tokens of `text` as a quarter of its characters."""
-        return (len(text) + 3) // 4
+    def measure(self, prompt: Prompt) -> PromptTokens:
+        """Count by the estimate from bytes, always alike: a script has no tokenizer that could be missed."""
+        return estimated(prompt)
+
+    def learn(self, measured: PromptTokens, usage: TokenUsage) -> None:
+        """Do nothing: a script reports no usage."""
 
     async def warm_up(self) -> None:
         """Do nothing: a script is ready."""

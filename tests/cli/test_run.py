@@ -202,3 +202,15 @@ def test_a_model_switched_to_is_kept_and_takes_no_foreign_address_along(home: Pa
         asked = len(server.requests)
         refused = memos(home, "run", "sam", "-p", "x", "-m", "anthropic/y", environ=ONE_SHOT)
         assert refused.returncode == 3 and "ANTHROPIC_API_KEY" in refused.stderr and len(server.requests) == asked
+
+
+def test_what_a_server_reports_is_kept_for_the_next_session(home: Path) -> None:
+    usage = {"prompt_tokens": 4000, "completion_tokens": 5}
+    with FakeOpenAI(script=lambda _: say("Hello.", usage=usage)) as server:
+        options = ("-m", "openai/fake-model", "--api-base", server.url)
+        assert memos(home, "run", "-p", "Hi.", *options, environ=ONE_SHOT).returncode == 0
+        database = Database.open(home / "data" / "memos.db")
+        (row,) = database.query("SELECT * FROM token_scales")
+        database.close()
+        assert (row["model"], row["endpoint"]) == ("openai/fake-model", server.url)
+        assert json.loads(row["scale"])["observations"][0][3] == 4000
