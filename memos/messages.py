@@ -208,7 +208,9 @@ class PromptTokens:
 
     `queue` has one count for each message of the prompt's queue, the newest event without its `state` (clock,
     counters, and in profile `small` the blocks' place). `frame` is what stands around the parts: roles, separators,
-    that state. `counted_by` names the tokenizer; `exact` says whether it is the model's own.
+    that state. `counted_by` names the tokenizer; `exact` says whether it is the model's own. `margin` is how far off
+    the sum may be; it is kept free beside the reply. `counted` is what the tokenizer said before anything learned of
+    the model was applied: functions, words, calls.
     """
 
     instructions: int
@@ -219,6 +221,8 @@ class PromptTokens:
     frame: int = 0
     counted_by: str = ""
     exact: bool = False
+    margin: int = 0
+    counted: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def fixed(self) -> int:
@@ -227,8 +231,13 @@ class PromptTokens:
 
     @property
     def total(self) -> int:
-        """All of the prompt."""
+        """All of the prompt: the best estimate."""
         return self.fixed + sum(self.queue)
+
+    @property
+    def at_most(self) -> int:
+        """All of the prompt and the margin: what a budget reckons with."""
+        return self.total + self.margin
 
 
 @dataclass(frozen=True, slots=True)

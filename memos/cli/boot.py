@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, Machinery, Wish
 from memos.config import Config, Places, Settings, find_key
-from memos.errors import MemosError, NotConfigured
+from memos.errors import MemosError, NotConfigured, StorageProblem
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import FunctionTable
 from memos.kernel.control import Limits
@@ -30,6 +30,7 @@ from memos.memory.working_context import Revision, WorkingContext
 from memos.messages import Block, Event, EventKind, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
+from memos.storage.token_scales import TokenScales
 from memos.storage.usage_ledger import UsageLedger
 from memos.terminal.session import Session
 
@@ -48,8 +49,13 @@ def is_remote(model: str) -> bool:
     return not is_embedded(model) and not model.startswith("scripted:")
 
 
-def processor_for(settings: Settings, places: Places, environ: Mapping[str, str]) -> Processor:
-    """Return the processor of `settings.config.model`, not yet loaded. Raises: BadInput, NotConfigured."""
+def processor_for(
+    settings: Settings, places: Places, environ: Mapping[str, str], scales: TokenScales | None = None
+) -> Processor:
+    """Return the processor of `settings.config.model`, not yet loaded. Raises: BadInput, NotConfigured.
+
+    `scales` keeps what is learned of how a remote model counts tokens.
+    """
     config, model = settings.config, settings.config.model
     if model.startswith("scripted:"):
         from memos.llm.chain_follower import CHAIN_FOLLOWER, ChainFollower
@@ -58,7 +64,7 @@ def processor_for(settings: Settings, places: Places, environ: Mapping[str, str]
         if model == CHAIN_FOLLOWER:
             return ChainFollower(config.window_tokens or None)
         return ScriptedProcessor.from_model(model, config.window_tokens or None)
-    return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ)
+    return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ, scales)
 
 
 async def check_model(settings: Settings, places: Places, environ: Mapping[str, str]) -> None:
@@ -75,7 +81,9 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
     await processor.aclose()
 
 
-def _remote(settings: Settings, places: Places, environ: Mapping[str, str]) -> LitellmProcessor:
+def _remote(
+    settings: Settings, places: Places, environ: Mapping[str, str], scales: TokenScales | None = None
+) -> LitellmProcessor:
     from memos.llm.catalogue import key_variables, needs_key, provider, provider_of
     from memos.llm.litellm_processor import NO_KEY, LitellmProcessor
 
@@ -98,6 +106,7 @@ def _remote(settings: Settings, places: Places, environ: Mapping[str, str]) -> L
         connect_timeout_s=config.timeouts.connect_s,
         first_byte_timeout_s=config.timeouts.first_byte_s,
         gap_timeout_s=config.timeouts.gap_s,
+        scales=scales,
     )
 
 
@@ -150,6 +159,7 @@ class _Wiring:
         self._syscalls = KernelSyscalls(machinery.agents, agent)
         self._memory = WorkingContext(database, agent.id, self._syscalls)
         self._recall = RecallStorage(database, agent.id, agent.name, self._index.search("recall"), self._syscalls)
+        self._scales = TokenScales(database)
         self._archival = ArchivalStorage(database, agent.id, self._index.search("archival"), self._syscalls)
         self._kernel = Kernel(agent, self._machine())
 
@@ -168,7 +178,7 @@ class _Wiring:
             self._summary_processor(),
         )
         return Machine(
-            processor=processor_for(self._settings, self._machinery.places, self._machinery.environ),
+            processor=self._processor(self._settings),
             main_context=main_context,
             queue_manager=queue_manager,
             executor=Executor(database, table, queue_manager, self._syscalls),
@@ -186,18 +196,19 @@ class _Wiring:
         machine = self._kernel.machine
         return Operator(self._kernel, machine.main_context, machine.queue_manager, self._memory, self._archival)
 
+    def _processor(self, settings: Settings) -> Processor:
+        return processor_for(settings, self._machinery.places, self._machinery.environ, self._scales)
+
     def _summary_processor(self) -> Processor | None:
         """Return the processor of `paging.summariser`, where one is set. Raises: BadInput, NotConfigured."""
         model = self._settings.config.paging.summariser
-        if not model:
-            return None
-        settings = self._machinery.settings({"model": model}, self._agent)
-        return processor_for(settings, self._machinery.places, self._machinery.environ)
+        return self._processor(self._machinery.settings({"model": model}, self._agent)) if model else None
 
     @asynccontextmanager
     async def running(self, *, read_only: bool, stays: bool) -> AsyncIterator[Session]:
         """Yield the session, its tasks running; end them afterwards, the kernel first."""
-        tasks = [] if read_only else [asyncio.create_task(self._kernel.run())]
+        work = [] if read_only else [self._kernel.run(), self._keep_scales()]
+        tasks = [asyncio.create_task(coroutine) for coroutine in work]
         if stays and not read_only:
             tasks.append(asyncio.create_task(self._keep_house()))
         if read_only:
@@ -211,7 +222,18 @@ class _Wiring:
                 if isinstance(outcome, Exception):
                     logging.getLogger(__name__).error("a task of the session failed", exc_info=outcome)
             await self._kernel.processor.aclose()
+            await self._store_scales()
             await asyncio.to_thread(self._index.close)
+
+    async def _keep_scales(self) -> None:
+        """Write what was learned of the model after each turn that taught something."""
+        while True:
+            await self._kernel.next_turn()
+            await self._store_scales()
+
+    async def _store_scales(self) -> None:
+        with suppress(StorageProblem):  # learned again; what must be kept says so itself
+            await self._machinery.database.run(self._scales.store)
 
     async def _keep_house(self) -> None:
         with suppress(MemosError):  # the turn that needs the processor will say so
@@ -244,7 +266,7 @@ class _Wiring:
         """Let the next step run on `model`, from now on and after a restart. Raises: BadInput, NotConfigured."""
         settings = self._machinery.settings({"model": model}, self._agent)
         await check_model(settings, self._machinery.places, self._machinery.environ)
-        processor = processor_for(settings, self._machinery.places, self._machinery.environ)
+        processor = self._processor(settings)
         previous, self._kernel.processor = self._kernel.processor, processor
         api_base = settings.config.api_base
         await self._machinery.database.run(lambda: self._machinery.agents.set_model(self._agent, model, api_base))

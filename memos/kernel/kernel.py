@@ -40,6 +40,7 @@ from memos.messages import (
 )
 from memos.storage.agents import Agent
 
+
 @dataclass(slots=True)
 class Machine:
     """What a kernel drives: the processor and the parts around it, wired at boot."""
@@ -215,6 +216,7 @@ class Kernel:
         async with Draft(queue_manager, turn, processor) as draft, closing_stream(processor.infer(prompt)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
+                    self.machine.main_context.accepted(processor, part.usage)
                     return await self._keep(part, draft, turn)
                 draft.add(part)
                 self._publish(turn, part)

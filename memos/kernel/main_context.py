@@ -19,6 +19,7 @@ from memos.kernel.queue_manager import QueueManager
 from memos.kernel.shortening import shortened, weight
 from memos.kernel.summariser import BY_MEMOS, extract, limit_chars, summarise
 from memos.llm.processor import Processor
+from memos.llm.token_counts import CAUTIOUS_WINDOW_TOKENS
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
 from memos.messages import (
@@ -38,7 +39,6 @@ from memos.prompts import system_instructions
 from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall
 
-DEFAULT_WINDOW_TOKENS = 8_192
 SMALL_WINDOW_TOKENS = 4_096
 """In a window up to this size the prompt has the profile `small`."""
 _REPLY_SHARE = 8
@@ -149,7 +149,7 @@ class MainContext:
             profile=profile,
         )
         tokens = processor.measure(prompt)
-        reply = self._paging.reply_tokens or min(window // _REPLY_SHARE, DEFAULT_WINDOW_TOKENS)
+        reply = self._paging.reply_tokens or min(window // _REPLY_SHARE, CAUTIOUS_WINDOW_TOKENS)
         return prompt, Gauge(tokens, window, min(reply, window // 2))
 
     def cut(self, gauge: Gauge) -> int:
@@ -250,12 +250,12 @@ class MainContext:
     # --- the window ----------------------------------------------------------------------------------------
 
     def _window_of(self, processor: Processor) -> int:
-        window = processor.window_tokens or DEFAULT_WINDOW_TOKENS
+        window = processor.window_tokens or CAUTIOUS_WINDOW_TOKENS
         return min(window, self._caps.get(processor.model, window))
 
     def _tell_of_unknown_window(self, processor: Processor, publish: Publish) -> None:
         if processor.window_tokens is None:
-            words = f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
+            words = f"The window of {processor.model} is unknown; memos reckons with {CAUTIOUS_WINDOW_TOKENS:,} tokens."
             self._tell_once(processor.model, f"{words} To change that: memos configure --set window_tokens=…", publish)
 
     def _tell_once(self, of: str, words: str, publish: Publish) -> None:

@@ -48,20 +48,26 @@ def chat_messages(prompt: Prompt) -> list[ChatMessage]:
     if prompt.purpose == "summarise":  # plain text to work on, and no packet: nothing happened
         texts = [{"role": "user", "content": row.content} for row in prompt.queue]
         return [{"role": "system", "content": prompt.instructions}, *texts]
-    blocks = _blocks_text(prompt.blocks)
-    system = [prompt.instructions, blocks if prompt.profile == "full" else "", _summary_text(prompt.summary)]
+    blocks = blocks_text(prompt.blocks)
+    system = [prompt.instructions, blocks if prompt.profile == "full" else "", summary_text(prompt.summary)]
     messages = [{"role": "system", "content": "\n\n".join(filter(None, system))}]
     newest = next((m.id for m in reversed(prompt.queue) if m.role == "user"), None)
     for row in prompt.queue:
-        if row.role != "user":
-            messages += _reply_or_result(row)
-        elif row.id != newest:
-            messages.append({"role": "user", "content": event_packet(row)})
+        if row.id != newest or row.role != "user":
+            messages += row_messages(row)
         else:
-            packet = event_packet(row, _state(prompt.counters, prompt.blocks))
+            packet = event_packet(row, newest_state(prompt.counters, prompt.blocks))
             content = f"{blocks}\n\n{packet}" if prompt.profile == "small" and blocks else packet
             messages.append({"role": "user", "content": content})
     return messages
+
+
+def row_messages(row: Message) -> list[ChatMessage]:
+    """Return a row of the queue as chat messages, an event without the newest event's state; [] for a reply of nothing.
+
+    The text depends on the stored row alone.
+    """
+    return _reply_or_result(row) if row.role != "user" else [{"role": "user", "content": event_packet(row)}]
 
 
 def tools(functions: Iterable[FunctionSchema]) -> list[dict[str, Any]]:
@@ -181,7 +187,8 @@ def _tool_call(call: FunctionCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _blocks_text(blocks: Sequence[Block]) -> str:
+def blocks_text(blocks: Sequence[Block]) -> str:
+    """Return the blocks as the LLM reads them; empty where there are none."""
     if not blocks:
         return ""
     parts = ["### Core memory (always in view; change it with the core_memory functions)"]
@@ -192,13 +199,15 @@ def _blocks_text(blocks: Sequence[Block]) -> str:
     return "\n".join(parts)
 
 
-def _summary_text(summary: str) -> str:
+def summary_text(summary: str) -> str:
+    """Return the summary as the LLM reads it; empty where there is none."""
     if not summary:
         return ""
     return f"### Summary of what is no longer in view (conversation_search finds the words themselves)\n{summary}"
 
 
-def _state(counters: Counters, blocks: Sequence[Block]) -> dict[str, Any]:
+def newest_state(counters: Counters, blocks: Sequence[Block]) -> dict[str, Any]:
+    """Return what only the newest event's packet carries, for it changes at every step."""
     return {
         "now": local_time(counters.now),
         "messages_in_recall_storage": counters.recall_count,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from memos.errors import BadInput, EmbeddingProblem, ProcessorUnreachable
-from memos.messages import MonologueDelta, Progress, Prompt, Reply, ReplyPart, SpeechDelta, TokenUsage
+from memos.llm.token_counts import estimated
+from memos.messages import MonologueDelta, Progress, Prompt, PromptTokens, Reply, ReplyPart, SpeechDelta, TokenUsage
 from memos.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -149,11 +150,17 @@ class EmbeddedProcessor:
             if not self._listeners:
                 self._nobody_waits.set()
 
-    def count_tokens(self, text: str) -> int:
-        """Return an estimate: four ASCII characters, or two bytes of anything else, make a token."""
-        ascii_chars = sum(map(str.isascii, text)) if not text.isascii() else len(text)
-        other_bytes = len(text.encode("utf-8", "surrogatepass")) - ascii_chars
-        return (ascii_chars + 3) // 4 + (other_bytes + 1) // 2
+    def measure(self, prompt: Prompt) -> PromptTokens:
+        """Count by the model's own tokenizer in one call, once it is loaded; else estimate from bytes.
+
+        The clerk and the companion read the queue themselves and show the model a sentence of it at a time: the prompt
+        reaches no LLM as a whole, so an estimate of how much is kept at hand is all there is to know.
+        """
+        exact = self._streaming.measure(prompt) if self._streaming is not None else None
+        return exact or estimated(prompt)
+
+    def learn(self, measured: PromptTokens, usage: TokenUsage) -> None:
+        """Do nothing: what is counted by the model's own tokenizer needs no correction."""
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return 0: nobody is paid for a model in the process."""
@@ -231,8 +238,9 @@ class EmbeddedProcessor:
     def _one_call_format(self, path: Path, file: ModelFile) -> CallFormat:
         from memos.llm.one_call import SLOTS, OneCall
 
-        window_tokens = min(self._window_tokens, file.context_tokens or self._window_tokens)
-        self._streaming = OneCall(self._engine_for(path, SLOTS, window_tokens))
+        # What is kept at hand is what the model reads, and that is no more than it was made for.
+        self._window_tokens = min(self._window_tokens, file.context_tokens or self._window_tokens)
+        self._streaming = OneCall(self._engine_for(path, SLOTS, self._window_tokens))
         return self._streaming
 
     def _engine_for(self, path: Path, slots: int, window_tokens: int) -> Engine:
@@ -245,6 +253,7 @@ class EmbeddedProcessor:
             slots=slots,
             prefix_folder=self._prefix_folder,
             writes_much=self._one_call,
+            counts=self._one_call,
         )
         return self._engine
 

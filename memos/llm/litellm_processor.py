@@ -21,11 +21,14 @@ from contextlib import aclosing
 from typing import Any
 
 from memos.errors import ContentFiltered, MemosError, NotConfigured, ProcessorUnreachable, StreamCut
+from memos.llm.catalogue import facts
 from memos.llm.chat_messages import chat_messages, tools
 from memos.llm.growing_reply import GrowingReply
 from memos.llm.prices import cost_usd
 from memos.llm.provider_errors import Failure, failure_of, unplaced_model
-from memos.messages import Finish, Notice, Progress, Prompt, Reply, ReplyPart, RetryIn, TokenUsage
+from memos.llm.server_window import window_of
+from memos.llm.token_counts import KeptScales, TokenCounts
+from memos.messages import Finish, Notice, Progress, Prompt, PromptTokens, Reply, ReplyPart, RetryIn, TokenUsage
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class LitellmProcessor:
         gap_timeout_s: float = 30.0,
         retries: int = 3,
         backoff_s: float = 0.5,
+        scales: KeptScales | None = None,
     ) -> None:
         self._model = model
         self._api_base = api_base
@@ -75,6 +79,8 @@ class LitellmProcessor:
         self._retries = retries
         self._backoff_s = backoff_s
         self._provider = ""
+        self._told_window: int | None = None
+        self._token_counts = TokenCounts(model, api_base or "", scales=scales, window_tokens=lambda: self.window_tokens)
         _OPEN.add(self)
 
     @property
@@ -84,20 +90,21 @@ class LitellmProcessor:
 
     @property
     def window_tokens(self) -> int | None:
-        """The window the user set; else what litellm's list says, once it is imported; else None.
+        """The window the user set; else what the server said, or what litellm's list says; else None.
 
         A server named by `api_base` may run anything under any name, so the list is not asked about it.
         """
-        if self._window_tokens is not None or self._api_base is not None or not _is_imported():
-            return self._window_tokens
-        listed = _imported().result().model_cost
-        entry = listed.get(self._model) or listed.get(self._model.partition("/")[2]) or {}
-        window = entry.get("max_input_tokens")
-        return window if isinstance(window, int) else None
+        if self._window_tokens is not None or self._api_base is not None:
+            return self._window_tokens or self._told_window
+        return facts(self._model).window_tokens
 
-    def count_tokens(self, text: str) -> int:
-        """Estimate the tokens of `text`: a quarter of its characters, or a third of its bytes beyond ASCII."""
-        return (len(text) + 3) // 4 if text.isascii() else (len(text.encode("utf-8", "replace")) + 2) // 3
+    def measure(self, prompt: Prompt) -> PromptTokens:
+        """Count by the offline tokenizer, corrected by what this model has reported."""
+        return self._token_counts.measure(prompt)
+
+    def learn(self, measured: PromptTokens, usage: TokenUsage) -> None:
+        """Correct later counts by what the provider reported."""
+        self._token_counts.learn(measured, usage)
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the price by litellm's list; None for what it does not list, and for every server of one's own."""
@@ -106,9 +113,18 @@ class LitellmProcessor:
         return cost_usd(_imported().result().model_cost, self._model, usage)
 
     async def warm_up(self) -> None:
-        """Import litellm and rehearse a call that goes to no wire, in helper threads: seconds, then milliseconds."""
+        """Load the tokenizer, import litellm, rehearse a call that goes to no wire, all in helper threads: seconds.
+
+        The server the user named is asked how large its window is.
+        """
+        await _in_thread(_once("tokenizer", self._token_counts.load))
         await _in_thread(_imported())
         await _in_thread(_rehearsed())
+        if self._api_base is not None and self._window_tokens is None:
+            key = None if self._api_key == NO_KEY else self._api_key
+            self._told_window = await window_of(self._model, self._api_base, key)
+        elif self._window_tokens is None:
+            await asyncio.to_thread(facts, self._model)
 
     async def check(self) -> None:
         """Check, without contact to anyone, that the model string names a provider and its key is there.

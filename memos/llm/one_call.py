@@ -6,7 +6,10 @@ that an edited block is read again and nothing else (prompt profile `small`).
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +29,7 @@ from memos.messages import (
     MonologueDelta,
     Notice,
     Prompt,
+    PromptTokens,
     Reply,
     ReplyPart,
     SpeechDelta,
@@ -43,6 +47,7 @@ _QUEUE_STEP = 8
 """Old messages leave the prompt in lots: each time one leaves, all after it is read again."""
 _LINE_LIMIT_CHARS = 1200
 _CHARS_PER_TOKEN = 3
+_ASK = "Call:"
 _UNFINISHED = "The model did not come to the end of its reply; ask again, or say it in fewer words."
 _PERSON_AND_AGENT = ("human", "persona")
 
@@ -55,6 +60,10 @@ class GrammarCompleter(Protocol):
     @property
     def window_tokens(self) -> int:
         """How much it can read and write at once."""
+        ...
+
+    def tokens(self, text: str) -> list[int] | None:
+        """Return the bytes of each token of a prompt, None where that is not known."""
         ...
 
     def complete(
@@ -89,7 +98,7 @@ class OneCall:
 
     def reply(self, prompt: Prompt, cancelled: threading.Event | None = None, show: Show = lambda _: None) -> Reply:
         """Write the next step, `show`ing thoughts and words as they come; a call without an end is asked anew, once."""
-        text = f"{self._shots}{live_part(prompt, self._room_chars(), self._shots)}Call:"
+        text = f"{self._shots}{live_part(prompt, self._room_chars(prompt), self._shots)}{_ASK}"
         for lengths in (_FIRST, _SHORTER):
             growing = GrowingCall(show)
             done = self._engine.complete(
@@ -109,8 +118,27 @@ class OneCall:
         show(Notice(_UNFINISHED))
         return Reply(growing.thoughts, growing.said or growing.thoughts, usage=done.usage)
 
-    def _room_chars(self) -> int:
+    def measure(self, prompt: Prompt) -> PromptTokens | None:
+        """Count the prompt as the model will read it, all of its queue; None where its tokenizer is not at hand."""
+        live = _live(prompt, self._shots)
+        before, after = live.lines[: live.newest], live.lines[live.newest :]
+        texts = [self._shots, live.functions, live.counters, live.blocks, _ASK, *before, *after]
+        place = [0, *range(5, 5 + len(before)), 1, 2, 3, *range(5 + len(before), len(texts)), 4]
+        sizes = self._engine.tokens("".join(texts[index] for index in place))
+        if sizes is None:
+            return None
+        counts = [0] * len(texts)
+        for index, count in zip(place, _shares(sizes, [texts[index] for index in place]), strict=True):
+            counts[index] = count
+        shots, functions, counters, blocks, ask, *rows = counts
+        return PromptTokens(shots, functions, blocks, 0, tuple(rows), counters + ask, "the model's own", exact=True)
+
+    def _room_chars(self, prompt: Prompt) -> int:
+        """Return how much of the queue may stand in the prompt: all of it where it is known to fit."""
         tokens = self._engine.window_tokens - _REPLY_TOKENS
+        measured = self.measure(prompt)
+        if measured is not None and measured.total <= tokens:
+            return sys.maxsize
         return max(0, tokens * _CHARS_PER_TOKEN - len(self._shots))
 
 
@@ -169,9 +197,9 @@ class GrowingCall:
 
 def live_part(prompt: Prompt, room_chars: int, shots: str) -> str:
     """Return what follows the examples: as much of the queue as there is room for, blocks beside the newest event."""
-    newest = max((i for i, row in enumerate(prompt.queue) if row.role == "user"), default=0)
-    state = _state(prompt, shots)
-    lines = ["".join(_lines(row)) for row in prompt.queue]
+    live = _live(prompt, shots)
+    lines, newest = live.lines, live.newest
+    state = f"{live.functions}{live.counters}{live.blocks}"
     needed = len(state) + sum(len(line) for line in lines[newest:])
     start = 0
     while start < newest and needed + sum(len(line) for line in lines[start:newest]) > room_chars:
@@ -180,13 +208,43 @@ def live_part(prompt: Prompt, room_chars: int, shots: str) -> str:
     return "".join([*lines[start:newest], state, *lines[newest:]])
 
 
-def _state(prompt: Prompt, shots: str) -> str:
-    """Return the blocks and what else is new at every step."""
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What follows the examples: `lines` has one text a row; the other three stand before the row `newest`."""
+
+    lines: list[str]
+    newest: int
+    functions: str
+    counters: str
+    blocks: str
+
+
+def _live(prompt: Prompt, shots: str) -> _Live:
     others = [_signature(f) for f in prompt.functions if f"{f.name}(" not in shots]
     also = f"\nAlso: {' '.join(others)}" if others else ""
     blocks = [_block(block) for label in _PERSON_AND_AGENT[::-1] for block in prompt.blocks if block.label == label]
     more = [_block(block) for block in prompt.blocks if block.label not in _PERSON_AND_AGENT]
-    return f"{also}\n{_counted(prompt.counters)}{''.join([*more, *blocks])}"
+    return _Live(
+        lines=["".join(_lines(row)) for row in prompt.queue],
+        newest=max((i for i, row in enumerate(prompt.queue) if row.role == "user"), default=0),
+        functions=f"{also}\n",
+        counters=_counted(prompt.counters),
+        blocks="".join([*more, *blocks]),
+    )
+
+
+def _shares(sizes: Sequence[int], texts: Sequence[str]) -> list[int]:
+    """Return how many of the tokens, which have these sizes in bytes, begin in each of `texts`.
+
+    What the tokenizer adds at the beginning may make the sizes a few bytes more than the texts have.
+    """
+    ends = list(itertools.accumulate(len(text.encode("utf-8", "replace")) for text in texts))
+    counts = [0] * len(texts)
+    begins = min(0, ends[-1] - sum(sizes))
+    for size in sizes:
+        counts[min(bisect.bisect_right(ends, max(0, begins)), len(texts) - 1)] += 1
+        begins += size
+    return counts
 
 
 def _signature(function: FunctionSchema) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from memos.messages import Prompt, ReplyPart, TokenUsage
+from memos.messages import Prompt, PromptTokens, ReplyPart, TokenUsage
 from memos.storage.usage_ledger import ModelCall, Purpose
 
 
@@ -38,8 +38,15 @@ class Processor(Protocol):
         """
         ...
 
-    def count_tokens(self, text: str) -> int:
-        """Return how many tokens `text` costs this model, estimated where its tokenizer is not at hand."""
+    def measure(self, prompt: Prompt) -> PromptTokens:
+        """Return what `prompt` will cost this model, by part: by its own tokenizer, or estimated with a margin.
+
+        Blocking and quick, for counts are kept per message; on the event loop or in a worker thread.
+        """
+        ...
+
+    def learn(self, measured: PromptTokens, usage: TokenUsage) -> None:
+        """Take what the provider reported for a prompt that was measured so; nonsense is ignored. Quick."""
         ...
 
     def cost_usd(self, usage: TokenUsage) -> float | None:

@@ -39,10 +39,10 @@ from memos.errors import (
 )
 from memos.llm.chat_messages import check_pairing
 from memos.llm.growing_reply import SPEECH_FUNCTION, GrowingReply
-from memos.messages import Finish, Prompt, ReplyPart, TokenUsage
+from memos.llm.token_counts import CAUTIOUS_WINDOW_TOKENS, estimated
+from memos.messages import Finish, Prompt, PromptTokens, ReplyPart, TokenUsage
 
 MODEL_PREFIX = "scripted:"
-WINDOW_TOKENS = 8_192
 AT_ITS_END = "My script has no further reply."
 ERRORS: dict[str, type[MemosError]] = {
     "refused": ProcessorRefused,
@@ -125,16 +125,19 @@ class ScriptedProcessor:
     @property
     def window_tokens(self) -> int | None:
         """The window the user set, or one of middle size: a script has none of its own."""
-        return self._window_tokens or WINDOW_TOKENS
+        return self._window_tokens or CAUTIOUS_WINDOW_TOKENS
 
     @property
     def summarises(self) -> bool:
         """Whether the script has, or had, a summary."""
         return self._summarises
 
-    def count_tokens(self, text: str) -> int:
-        """Estimate the tokens of `text` as a quarter of its characters."""
-        return (len(text) + 3) // 4
+    def measure(self, prompt: Prompt) -> PromptTokens:
+        """Count by the estimate from bytes, always alike: a script has no tokenizer that could be missed."""
+        return estimated(prompt)
+
+    def learn(self, measured: PromptTokens, usage: TokenUsage) -> None:
+        """Do nothing: a script reports no usage."""
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return 0: a script costs nothing."""

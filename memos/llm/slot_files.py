@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
-import json
 import os
-import socket
 from pathlib import Path
 
+from memos.llm.engine_door import EngineDoor
+
 _HEAD_BYTES = 1 << 20
-_TIMEOUT_S = 30.0
 
 
 class SlotFiles:
@@ -25,8 +23,7 @@ class SlotFiles:
     def __init__(self, folder: Path, model: Path, door: Path, key: str, *, engine: str) -> None:
         """`folder` is private and exists; `engine` names what else decides whether a file fits, such as a version."""
         self._folder = folder
-        self._door = door
-        self._key = key
+        self._door = EngineDoor(door, key)
         self._identity = _identity(model, engine)
 
     def restore(self, slot: int, prefix: str) -> bool:
@@ -67,30 +64,7 @@ class SlotFiles:
         return f"{self._identity}-{slot}-{hashlib.sha256(prefix.encode()).hexdigest()[:16]}"
 
     def _ask(self, action: str, slot: int, name: str) -> bool:
-        request = json.dumps({"filename": name})
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        connection = _Connection(self._door)
-        try:
-            connection.request("POST", f"/slots/{slot}?action={action}", request, headers)
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP by a socket file."""
-
-    def __init__(self, door: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
-        self._door = door
-
-    def connect(self) -> None:
-        """Open the socket file."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT_S)
-        self.sock.connect(str(self._door))
+        return self._door.post(f"/slots/{slot}?action={action}", {"filename": name}) is not None
 
 
 def private_folder(folder: Path) -> bool:

@@ -231,3 +231,15 @@ def test_a_model_the_user_named_stands_above_that_of_the_persona(home: Path, tmp
     configured = script(tmp_path, speaking("Configured."))
     memos(home, "configure", "--non-interactive", "--set", f"model={configured}")
     assert memos(home, "run", "--persona", "mine", "-p", "x", environ=ONE_SHOT).stdout == "Configured.\n"
+
+
+def test_what_a_server_reports_is_kept_for_the_next_session(home: Path) -> None:
+    usage = {"prompt_tokens": 4000, "completion_tokens": 5}
+    with FakeOpenAI(script=lambda _: say("Hello.", usage=usage)) as server:
+        options = ("-m", "openai/fake-model", "--api-base", server.url)
+        assert memos(home, "run", "-p", "Hi.", *options, environ=ONE_SHOT).returncode == 0
+        database = Database.open(home / "data" / "memos.db")
+        (row,) = database.query("SELECT * FROM token_scales")
+        database.close()
+        assert (row["model"], row["endpoint"]) == ("openai/fake-model", server.url)
+        assert json.loads(row["scale"])["observations"][0][3] == 4000

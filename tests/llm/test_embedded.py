@@ -30,6 +30,7 @@ from memos.messages import (
     Reply,
     ReplyPart,
     SpeechDelta,
+    TokenUsage,
 )
 
 if TYPE_CHECKING:
@@ -157,12 +158,29 @@ def test_a_model_that_cannot_be_loaded_is_refused_with_a_next_step(model: str) -
     assert caught.value.next_step
 
 
-def test_tokens_are_estimated_for_any_script() -> None:
+def test_what_the_clerk_keeps_at_hand_is_estimated_part_by_part() -> None:
     processor = EmbeddedProcessor("builtin/tiny", lambda _: Path(), token_states)
-    assert processor.count_tokens("") == 0
-    assert 2 <= processor.count_tokens("Hello, world") <= 5
-    assert processor.count_tokens("我喜欢茶") >= 4
-    assert processor.count_tokens("\ud800") >= 1
+    measured = processor.measure(prompt("Hello, world", "Likes tea."))
+    assert (measured.exact, measured.margin, len(measured.queue)) == (False, 0, 1)
+    assert measured.queue[0] > 5 and measured.blocks > 5 and measured.functions > 5
+    processor.learn(measured, TokenUsage(10_000))
+    assert processor.measure(prompt("Hello, world", "Likes tea.")) == measured
+
+
+@pytest.mark.builtin_model
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX system")
+def test_in_one_call_the_models_own_tokenizer_counts_what_the_model_then_reports(weights: Weights) -> None:
+    async def main() -> None:
+        processor = EmbeddedProcessor("builtin/tiny", weights, token_states, threads=1, call_format="json_schema")
+        assert not processor.measure(prompt("Good morning!")).exact
+        await processor.warm_up()
+        measured = processor.measure(prompt("Good morning!"))
+        assert measured.exact
+        reply = (await parts_of(processor, prompt("Good morning!")))[-1]
+        assert isinstance(reply, Reply) and reply.usage.prompt_tokens == measured.total
+        assert not processor.measure(prompt("Good morning!")).exact
+
+    asyncio.run(main())
 
 
 def test_naming_the_processor_imports_no_engine() -> None:

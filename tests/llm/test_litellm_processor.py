@@ -478,11 +478,14 @@ def test_the_window_is_the_users_word_else_what_the_list_says() -> None:
     assert LitellmProcessor("openai/nobody-knows-it").window_tokens is None
 
 
-def test_tokens_are_estimated_without_reading_a_tokenizer() -> None:
+def test_what_the_provider_reports_corrects_the_next_count() -> None:
     one = LitellmProcessor("openai/x")
-    assert [one.count_tokens(text) for text in ("", "a", "abcd", "abcde")] == [0, 1, 1, 2]
-    assert one.count_tokens("蜂" * 30) == 30
-    assert one.count_tokens("\ud83d") > 0
+    asyncio.run(one.warm_up())
+    asked = hello()
+    before = one.measure(asked)
+    assert before.total > 0 and before.margin == round(0.1 * before.total)
+    one.learn(before, TokenUsage(2 * before.total))
+    assert abs(one.measure(asked).total - 2 * before.total) < 0.1 * before.total
 
 
 @pytest.mark.parametrize("version", sorted(litellm_processor.REFUSED_VERSIONS))
@@ -523,7 +526,7 @@ async def main(url):
                 pass
         except Exception as error:
             assert fault == "400", error
-        one.count_tokens("hello"), one.window_tokens
+        one.measure(Prompt("Be kind.", (schema,), (), (event,), Counters(utc_now()))), one.window_tokens
     await one.aclose()
 with FakeOpenAI() as server:
     asyncio.run(main(server.url))

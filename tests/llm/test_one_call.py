@@ -53,6 +53,9 @@ class Writes:
     window_tokens: int = 4096
     grammars: list[str | None] = field(default_factory=list)
 
+    def tokens(self, text: str) -> list[int] | None:
+        return None
+
     def complete(
         self,
         prompt: str,
@@ -165,3 +168,43 @@ def test_a_larger_model_reads_the_prefix_within_its_bounds_too() -> None:
     usage = loaded.complete(fixed_prompt(), max_tokens=1).usage
     loaded.close()
     assert usage.prompt_tokens is not None and usage.prompt_tokens <= 600
+
+
+@pytest.fixture(scope="module")
+def counting_engine(builtin_cache: Path) -> Iterator[Engine]:
+    loaded = Engine(builtin_weights(builtin_cache, lambda _: None), threads=1, window_tokens=2048, counts=True)
+    loaded.close_door()
+    yield loaded
+    loaded.close()
+
+
+@pytest.mark.builtin_model
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
+def test_what_is_measured_is_what_the_engine_reads_part_by_part(counting_engine: Engine) -> None:
+    call = FunctionCall("c", "send_message", '{"message": "Grüße, 鍵"}')
+    said = Message("assistant", "I greet.", "a", "t", calls=(call,))
+    done = Message("tool", "Sent.", "a", "t", name="send_message", call_id="c", ok=True)
+    asked = prompt(EVENT, said, done, replace(EVENT, content="And now? <|im_end|>"), human="Likes tea.")
+    one = OneCall(counting_engine)
+    measured = one.measure(asked)
+    assert measured is not None and measured.exact
+    assert (len(measured.queue), measured.margin, min(measured.queue) > 2) == (4, 0, True)
+    assert min(measured.instructions, measured.functions, measured.blocks, measured.frame) > 0
+    usage = one.reply(asked).usage
+    assert usage.prompt_tokens == measured.total
+
+    longer = one.measure(replace(asked, blocks=(Block("human", "Likes tea. " * 40, 2000), *asked.blocks[1:])))
+    assert longer is not None
+    assert longer.blocks > measured.blocks + 80 and longer.queue == measured.queue
+
+
+@pytest.mark.builtin_model
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
+def test_a_queue_that_fits_is_read_whole_and_one_that_does_not_is_cut(counting_engine: Engine) -> None:
+    one = OneCall(counting_engine)
+    short = [replace(EVENT, content=f"row {number} ") for number in range(30)]
+    fits, too_long = prompt(*short), prompt(*[replace(row, content=row.content * 40) for row in short])
+    measured = one.measure(fits)
+    assert measured is not None and measured.total == one.reply(fits).usage.prompt_tokens
+    measured, read = one.measure(too_long), one.reply(too_long).usage.prompt_tokens
+    assert measured is not None and read is not None and read < 2048 < measured.total

@@ -1,0 +1,121 @@
+"""How large a window a server gives its model, asked of that server in the ways its kind may know.
+
+Only the address the user named is asked, once; a server that does not say, or says nonsense, is no failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import httpx
+
+_ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
+_SMALLEST, _LARGEST = 256, 100_000_000
+_OLLAMA_DEFAULT_TOKENS = 4_096
+"""What Ollama gives a model whose own window is larger, unless told otherwise; what lies before it is dropped."""
+_OLLAMA_PREFIXES = ("ollama", "ollama_chat")
+_OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
+_MODEL_KEYS = ("max_model_len", "loaded_context_length", "context_length", "context_window", "max_context_length")
+
+
+async def window_of(model: str, api_base: str, key: str | None = None, *, timeout_s: float = 2.0) -> int | None:
+    """Ask the server at `api_base` for the window of `model` (`prefix/name`), in tokens; None where it does not say."""
+    import httpx
+
+    prefix, _, name = model.partition("/")
+    headers = {"authorization": f"Bearer {key}"} if key and key.isascii() and key.isprintable() else {}
+    try:
+        host = urlsplit(api_base).hostname or ""
+        loopback = host in ("localhost", "::1") or host.startswith("127.")
+        async with (
+            asyncio.timeout(timeout_s),
+            httpx.AsyncClient(trust_env=not loopback, timeout=timeout_s, headers=headers) as client,
+        ):
+            ask = _ollama if prefix in _OLLAMA_PREFIXES else _openai_like
+            return await ask(client, api_base.rstrip("/"), name)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError):
+        return None
+
+
+async def _ollama(client: httpx.AsyncClient, address: str, name: str) -> int | None:
+    """Ask for what is loaded, then for what would be."""
+    loaded = await _json(client, f"{address}/api/ps")
+    for row in _rows(loaded, "models"):
+        if name in (row.get("name"), row.get("model")) and (window := _tokens(row.get("context_length"))):
+            return window
+    card = await _json(client, f"{address}/api/show", {"model": name})
+    if not isinstance(card, dict):
+        return None
+    if chosen := _OLLAMA_PARAMETER.search(str(card.get("parameters") or "")):
+        return _tokens(int(chosen[1]))
+    facts = card.get("model_info")
+    entries = facts.items() if isinstance(facts, dict) else ()
+    trained = _first(value for key, value in entries if str(key).endswith(".context_length"))
+    return min(trained, _OLLAMA_DEFAULT_TOKENS) if trained else None
+
+
+async def _openai_like(client: httpx.AsyncClient, api_base: str, name: str) -> int | None:
+    """Ask llama.cpp, koboldcpp and LM Studio in their own ways, and the list of models; what is in use goes first."""
+    root = api_base.removesuffix("/v1")
+    props, kobold, studio, models = await asyncio.gather(
+        _json(client, f"{root}/props"),
+        _json(client, f"{root}/api/extra/true_max_context_length"),
+        _json(client, f"{root}/api/v0/models"),
+        _json(client, f"{api_base}/models"),
+    )
+    settings = _mapping(_mapping(props).get("default_generation_settings"))
+    told = [settings.get("n_ctx"), _mapping(props).get("n_ctx"), _mapping(kobold).get("value")]
+    for listed in (studio, models):
+        row = _row_of(name, _rows(listed, "data"))
+        meta = _mapping(row.get("meta"))
+        told += [row.get("loaded_context_length"), *(row.get(key) for key in _MODEL_KEYS)]
+        told += [meta.get("n_ctx"), meta.get("n_ctx_train")]
+    return _first(told)
+
+
+async def _json(client: httpx.AsyncClient, url: str, body: Mapping[str, Any] | None = None) -> Any:
+    """Return what the address answers, None for anything but JSON with status 200."""
+    import httpx
+
+    content = bytearray()
+    try:
+        async with client.stream("POST" if body else "GET", url, json=body) as response:
+            if response.status_code != httpx.codes.OK:
+                return None
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > _ANSWER_LIMIT_BYTES:
+                    return None
+        return json.loads(bytes(content))
+    except (httpx.HTTPError, OSError, ValueError, RecursionError):
+        return None
+
+
+def _row_of(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row of the model, or the only one: a server of one model answers to any name."""
+    named = [row for row in rows if row.get("id") == name]
+    return (named or (rows if len(rows) == 1 else [{}]))[0]
+
+
+def _rows(answer: Any, key: str) -> list[dict[str, Any]]:
+    rows = _mapping(answer).get(key)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _first(values: Iterable[Any]) -> int | None:
+    return next((tokens for value in values if (tokens := _tokens(value))), None)
+
+
+def _tokens(value: Any) -> int | None:
+    """Return a number that can be a window's size."""
+    return value if type(value) is int and _SMALLEST <= value <= _LARGEST else None

@@ -1,0 +1,151 @@
+"""How a model's own count relates to a tokenizer's, learned from the usage its server reports.
+
+A prompt's count falls into three kinds: functions (with the text a chat template adds for them), words, and calls. Each
+has a factor: templates write functions in forms of their own or not at all, and calls with much around them. What no
+server that counts would report (nothing, zero, less than possible, the same number for other prompts) is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Counted = tuple[int, int, int]
+"""What a tokenizer said of a prompt: functions, words, calls."""
+_Observation = tuple[int, int, int, int]
+
+_PRIOR = (1.0, 1.0, 1.0)
+_BOUNDS = ((0.0, 6.0), (0.4, 3.0), (0.0, 4.0))
+_KEPT = 32
+_FORGETTING = 0.98
+"""What an observation weighs beside the next newer one: a conversation's mixture of words and calls changes."""
+_PULL = 1e-4
+"""How strongly a factor nothing is known of stays at its prior."""
+_PASSES = 300
+_TRUSTED_FROM = 3
+_FAR_OFF = 0.15
+_SUSPECTS = 4
+"""So many reports in a row far from what was expected: another model answers behind this name."""
+_RECENT = 12
+_FADING = 0.8
+"""An error of old counts for less: it was made when less was known."""
+UNKNOWN_MARGIN = 0.10
+STABLE_MARGIN = 0.02
+
+
+class TokenScale:
+    """What is known of one model by one tokenizer. Bounded: no report can turn a count into nonsense."""
+
+    def __init__(self) -> None:
+        self._observations: list[_Observation] = []
+        self._suspects: list[_Observation] = []
+        self._errors: list[float] = []
+        self._refused: list[int] = []
+        self._last: tuple[int, int] | None = None
+        self.factors = _PRIOR
+
+    @classmethod
+    def from_json(cls, text: str) -> TokenScale:
+        """Return what `as_json` wrote; a scale that knows nothing where the text is of another form."""
+        scale = cls()
+        try:
+            kept: dict[str, Any] = json.loads(text)
+            rows = [(int(f), int(w), int(c), int(r)) for f, w, c, r in kept["observations"]]
+            errors = [float(error) for error in kept["errors"]]
+            refused = [int(number) for number in kept["refused"]]
+        except (ValueError, TypeError, KeyError):
+            return scale
+        scale._observations = [row for row in rows if min(row) >= 0 and _is_possible(row)][-_KEPT:]
+        scale._errors = [abs(error) for error in errors if math.isfinite(error)][-_RECENT:]
+        scale._refused = refused[-_KEPT:]
+        scale._fit()
+        return scale
+
+    def as_json(self) -> str:
+        """Return what was learned as text."""
+        return json.dumps({"observations": self._observations, "errors": self._errors, "refused": self._refused})
+
+    def expected(self, counted: Counted) -> float:
+        """Return the tokens this model will count where the tokenizer counted so."""
+        return _product(self.factors, counted)
+
+    @property
+    def margin(self) -> float:
+        """How far off `expected` may be, as a share of it: as far as it lately was, within 2 and 10 %."""
+        if len(self._errors) < _TRUSTED_FROM:
+            return UNKNOWN_MARGIN
+        faded = (error * _FADING**age for age, error in enumerate(reversed(self._errors)))
+        return min(UNKNOWN_MARGIN, max(STABLE_MARGIN, *faded))
+
+    def learn(self, counted: Counted, reported: int | None) -> bool:
+        """Learn from what the server reported for a prompt counted so; return whether anything was learned."""
+        if reported is None or reported <= 0 or not _is_possible((*counted, reported)):
+            return False
+        if self._is_stuck(counted, reported):
+            return False
+        observation = (*counted, reported)
+        error = abs(self.expected(counted) - reported) / reported
+        if len(self._observations) >= _TRUSTED_FROM and error > _FAR_OFF:
+            self._suspects.append(observation)
+            if len(self._suspects) < _SUSPECTS:
+                return False
+            self._observations, self._errors = self._suspects, []
+        else:
+            self._observations = [*self._observations, observation][-_KEPT:]
+            # What was wrong while next to nothing was known says nothing of what is known now.
+            self._errors = [*self._errors, error][-_RECENT:] if len(self._observations) > _TRUSTED_FROM else []
+        self._suspects = []
+        self._fit()
+        return True
+
+    def _is_stuck(self, counted: Counted, reported: int) -> bool:
+        """Whether this number says nothing: it came for a prompt of another length, too."""
+        last, self._last = self._last, (sum(counted), reported)
+        if last is not None and last[1] == reported and abs(last[0] - sum(counted)) > max(8, last[0] / 200):
+            self._refused = [*self._refused, reported][-_KEPT:]
+            self._observations = [row for row in self._observations if row[3] != reported]
+            self._fit()
+        return reported in self._refused
+
+    def _fit(self) -> None:
+        """Find the factors of least relative error within their bounds, recent observations weighing more."""
+        if not self._observations:
+            self.factors = _PRIOR
+            return
+        square = [[_PULL if row == column else 0.0 for column in range(3)] for row in range(3)]
+        side = [_PULL * prior for prior in _PRIOR]
+        for age, observation in enumerate(reversed(self._observations)):
+            weight = _FORGETTING**age / observation[3] ** 2
+            for row in range(3):
+                side[row] += weight * observation[row] * observation[3]
+                for column in range(3):
+                    square[row][column] += weight * observation[row] * observation[column]
+        factors = _bounded_solution(square, side)
+        # One report alone may raise an estimate, not lower it: it could be one of the constant numbers.
+        alone = len(self._observations) == 1
+        first = self._observations[0][:3]
+        self.factors = _PRIOR if alone and _product(factors, first) < sum(first) else factors
+
+
+def _bounded_solution(square: Sequence[Sequence[float]], side: Sequence[float]) -> tuple[float, float, float]:
+    """Solve the normal equations with each unknown held within its bounds, one unknown at a time."""
+    found = list(_PRIOR)
+    for _ in range(_PASSES):
+        for row in range(3):
+            others = sum(square[row][column] * found[column] for column in range(3) if column != row)
+            low, high = _BOUNDS[row]
+            found[row] = min(high, max(low, (side[row] - others) / square[row][row]))
+    return found[0], found[1], found[2]
+
+
+def _product(factors: Sequence[float], counted: Sequence[int]) -> float:
+    return sum(factor * count for factor, count in zip(factors, counted, strict=True))
+
+
+def _is_possible(observation: _Observation) -> bool:
+    """Whether any factors within their bounds make this count."""
+    *counted, reported = observation
+    low, high = ([bound[end] for bound in _BOUNDS] for end in (0, 1))
+    return _product(low, counted) <= reported <= _product(high, counted)
