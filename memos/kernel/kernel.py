@@ -203,12 +203,14 @@ class Kernel:
         machine = self.machine
         turn.steps += 1
         self._publish(turn, StepStarted(turn.steps, machine.limits.steps))
+        refusal: ContextOverflow | None = None
         while True:
             try:
                 return await self._ask(turn)
             except ContextOverflow as overflow:
+                refusal = refusal or overflow
                 if not machine.main_context.refused(machine.processor, overflow):
-                    raise
+                    raise refusal from None
 
     async def _ask(self, turn: Turn) -> Message:
         queue_manager, processor = self.machine.queue_manager, self.machine.processor

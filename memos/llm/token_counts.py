@@ -189,8 +189,9 @@ def _functions(functions: tuple[FunctionSchema, ...], tokenizer: Tokenizer, cach
 
 
 def _row(row: Message, tokenizer: Tokenizer, cache: CountCache) -> tuple[int, int]:
-    # A row's words are replaced in the queue where they are too long for it; its id stays.
-    key = (tokenizer.name, row.id, hash(row.content), len(row.content), row.state, len(row.calls))
+    # A row's words and calls are replaced in the queue where they are too long for it; its id stays.
+    words = (row.content, *(call.arguments for call in row.calls))
+    key = (tokenizer.name, row.id, hash(words), sum(map(len, words)), row.state)
     return cache.get(key, lambda: _row_counts(row, tokenizer))
 
 

@@ -10,7 +10,6 @@ from support.agent_home import AgentHome, agent_home
 from support.listening import Listener, append, call, kinds, running, speak
 
 from memos.kernel.control import Limits
-from memos.kernel.main_context import REFUSALS
 from memos.llm.chat_messages import check_pairing
 from memos.llm.scripted import ScriptedCall, ScriptedProcessor, ScriptedReply
 from memos.memory.recall_storage import DID_NOT_COMPLETE
@@ -194,11 +193,12 @@ def test_a_processor_that_fails_is_told_in_one_sentence_and_the_message_is_kept(
         await listener.say("Precious words")
         stopped = listener.of(Stopped)[0]
         assert stopped.code == "error" and stopped.exit_code in (4, 5) and "Next:" in stopped.reason
+        listener.kernel.processor = ScriptedProcessor([speak("Here.")])
         await listener.say("again")
         assert said(listener) == ["Here."]
 
-    times = 1 + REFUSALS if error == "overflow" else 1  # a prompt said to be too long is made shorter first
-    talk(home, [*[ScriptedReply(error=error)] * times, speak("Here.")], scene)
+    times = 9 if error == "overflow" else 1  # a prompt said to be too long is made shorter and sent again
+    talk(home, [ScriptedReply(error=error)] * times, scene)
     assert "Precious words" in home.recall.conversation_search("precious")
 
 

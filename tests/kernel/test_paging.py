@@ -126,7 +126,7 @@ def test_a_model_writes_the_summary_from_plain_text_in_pieces_that_fit(home: Age
         assert "person: Fact number 0:" in text and "send_message" not in text
         assert "Ana keeps bees." in processor.prompts[-1].summary
         assert "messages have left the queue" in processor.prompts[-1].summary
-        purposes = [total.purpose for total in home.ledger.totals() for _ in range(total.calls)]
+        purposes = [total.purpose for total in home.ledger.totals() for _ in range(total.spent.calls)]
         assert purposes.count("summarise") == len(asked)
 
     summaries = [ScriptedReply(text=SUMMARY, purpose="summarise") for _ in range(20)]
