@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from memos.functions.table import FunctionTable
 from memos.kernel.queue_manager import QueueManager
-from memos.llm.processor import Processor
+from memos.llm.processor import DEFAULT_WINDOW_TOKENS, Processor
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
 from memos.messages import Block, Counters, Evicted, Prompt, utc_now
 from memos.storage.database import Database
 
-DEFAULT_WINDOW_TOKENS = 8_192
 _REPLY_SHARE = 8
 """One part in so many of the window is kept free for the reply."""
 

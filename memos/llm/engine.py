@@ -268,7 +268,7 @@ def _start(path: Path, settings: Any, door: Path, key: str) -> Any:
     import xllamacpp
 
     # The library insists on an HTTP listener. It gets a key nobody else knows and, where the system has them, a socket
-    # file in a private folder that is soon removed: no port is opened, and no one can come in.
+    # file in a private folder, removed when it is no longer needed: no port is opened, and no one can come in.
     settings.api_keys = [key]
     if os.name == "posix":
         settings.hostnames = [str(door / _SOCKET)]

@@ -24,6 +24,7 @@ _FORGETTING = 0.98
 _PULL = 1e-4
 """How strongly a factor nothing is known of stays at its prior."""
 _PASSES = 300
+_CLOSE = 1e-5
 _TRUSTED_FROM = 3
 _FAR_OFF = 0.15
 _SUSPECTS = 4
@@ -133,10 +134,13 @@ def _bounded_solution(square: Sequence[Sequence[float]], side: Sequence[float]) 
     """Solve the normal equations with each unknown held within its bounds, one unknown at a time."""
     found = list(_PRIOR)
     for _ in range(_PASSES):
+        before = tuple(found)
         for row in range(3):
             others = sum(square[row][column] * found[column] for column in range(3) if column != row)
             low, high = _BOUNDS[row]
             found[row] = min(high, max(low, (side[row] - others) / square[row][row]))
+        if max(abs(new - old) for new, old in zip(found, before, strict=True)) < _CLOSE:
+            break
     return found[0], found[1], found[2]
 
 
