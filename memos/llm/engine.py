@@ -142,7 +142,7 @@ class Engine:
     def tokens(self, text: str) -> list[int] | None:
         """Return how many bytes each token of `text` has, as it would be read as a prompt; None where that is not said.
 
-        2 ms for a thousand tokens, also while the engine writes.
+        4 ms for a thousand tokens; also while the engine writes.
         """
         if self._counter is None:
             return None

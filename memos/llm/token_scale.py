@@ -56,9 +56,10 @@ class TokenScale:
             rows = [(int(f), int(w), int(c), int(r)) for f, w, c, r in kept["observations"]]
             errors = [float(error) for error in kept["errors"]]
             refused = [int(number) for number in kept["refused"]]
-        except (ValueError, TypeError, KeyError):
+            usable = [row for row in rows if min(row) >= 0 < row[3] and _is_possible(row)]
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return scale
-        scale._observations = [row for row in rows if min(row) >= 0 and _is_possible(row)][-_KEPT:]
+        scale._observations = usable[-_KEPT:]
         scale._errors = [abs(error) for error in errors if math.isfinite(error)][-_RECENT:]
         scale._refused = refused[-_KEPT:]
         scale._fit()
