@@ -18,8 +18,7 @@ from memos.kernel.control import Turn
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.shortening import shortened, weight
 from memos.kernel.summariser import BY_MEMOS, extract, limit_chars, summarise
-from memos.llm.processor import Processor
-from memos.llm.token_counts import CAUTIOUS_WINDOW_TOKENS
+from memos.llm.processor import DEFAULT_WINDOW_TOKENS, Processor
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
 from memos.messages import (
@@ -126,7 +125,8 @@ class MainContext:
 
         Raises: PromptTooLong when what cannot be paged out is too long already.
         """
-        self._tell_of_unknown_window(processor, publish)
+        if processor.window_tokens is None:
+            await self._ask_for_window(processor, publish)
         while True:
             prompt, gauge = await self.measured(processor)
             if gauge.fill <= self._paging.flush_at:
@@ -149,7 +149,7 @@ class MainContext:
             profile=profile,
         )
         tokens = processor.measure(prompt)
-        reply = self._paging.reply_tokens or min(window // _REPLY_SHARE, CAUTIOUS_WINDOW_TOKENS)
+        reply = self._paging.reply_tokens or min(window // _REPLY_SHARE, DEFAULT_WINDOW_TOKENS)
         return prompt, Gauge(tokens, window, min(reply, window // 2))
 
     def cut(self, gauge: Gauge) -> int:
@@ -250,12 +250,16 @@ class MainContext:
     # --- the window ----------------------------------------------------------------------------------------
 
     def _window_of(self, processor: Processor) -> int:
-        window = processor.window_tokens or CAUTIOUS_WINDOW_TOKENS
+        window = processor.window_tokens or DEFAULT_WINDOW_TOKENS
         return min(window, self._caps.get(processor.model, window))
 
-    def _tell_of_unknown_window(self, processor: Processor, publish: Publish) -> None:
+    async def _ask_for_window(self, processor: Processor, publish: Publish) -> None:
+        """Let the processor find its window out, once; where it cannot, say what is reckoned with."""
+        if processor.model not in self._told_of:
+            publish(Progress("asking for the model's window"))
+            await processor.warm_up()
         if processor.window_tokens is None:
-            words = f"The window of {processor.model} is unknown; memos reckons with {CAUTIOUS_WINDOW_TOKENS:,} tokens."
+            words = f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
             self._tell_once(processor.model, f"{words} To change that: memos configure --set window_tokens=…", publish)
 
     def _tell_once(self, of: str, words: str, publish: Publish) -> None:

@@ -79,6 +79,7 @@ class LitellmProcessor:
         self._retries = retries
         self._backoff_s = backoff_s
         self._provider = ""
+        self._asked_window: asyncio.Task[int | None] | None = None
         self._told_window: int | None = None
         self._token_counts = TokenCounts(model, api_base or "", scales=scales, window_tokens=lambda: self.window_tokens)
         _OPEN.add(self)
@@ -120,11 +121,18 @@ class LitellmProcessor:
         await _in_thread(_once("tokenizer", self._token_counts.load))
         await _in_thread(_imported())
         await _in_thread(_rehearsed())
-        if self._api_base is not None and self._window_tokens is None:
-            key = None if self._api_key == NO_KEY else self._api_key
-            self._told_window = await window_of(self._model, self._api_base, key)
-        elif self._window_tokens is None:
+        if self._window_tokens is None:
+            await self._find_window()
+
+    async def _find_window(self) -> None:
+        """Ask the server the user named for its window, once; without such a server read litellm's list ahead."""
+        if self._api_base is None:
             await asyncio.to_thread(facts, self._model)
+            return
+        if self._asked_window is None:
+            key = None if self._api_key == NO_KEY else self._api_key
+            self._asked_window = asyncio.create_task(window_of(self._model, self._api_base, key))
+        self._told_window = await asyncio.shield(self._asked_window)
 
     async def check(self) -> None:
         """Check, without contact to anyone, that the model string names a provider and its key is there.
@@ -181,6 +189,8 @@ class LitellmProcessor:
     async def aclose(self) -> None:
         """Close the connections; litellm shares them between processors, so the last one closes."""
         _OPEN.discard(self)
+        if self._asked_window is not None:
+            self._asked_window.cancel()
         if _OPEN or not _is_imported():
             return
         litellm = _imported().result()

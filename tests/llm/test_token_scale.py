@@ -95,7 +95,9 @@ def test_what_was_learned_outlives_the_process_and_a_damaged_text_is_like_none()
         scale.learn(counted, round(1.3 * sum(counted)))
     again = TokenScale.from_json(scale.as_json())
     assert (again.factors, again.margin) == (scale.factors, scale.margin)
-    for text in ("", "{}", "[]", '{"observations": [[1, 2]], "errors": [], "refused": []}', "null"):
+    rows = ("[1, 2]", "[0, 0, 0, 0]", "[1e400, 1, 1, 1]", "[-1, 2, 3, 4]", f"[{10**400}, 1, 1, {10**400}]")
+    damaged = [f'{{"observations": [{row}], "errors": [], "refused": []}}' for row in rows]
+    for text in ("", "{}", "[]", "null", "[" * 100_000, *damaged):
         assert TokenScale.from_json(text).expected((10, 20, 30)) == 60
 
 
