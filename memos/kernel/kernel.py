@@ -238,7 +238,7 @@ class Kernel:
 
     def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:
         event = heartbeat_after(results)
-        if self.machine.main_context.pressure():
+        if results and self.machine.main_context.pressure():  # a model that calls nothing could save nothing
             event = memory_pressure(event)
         if event is None:
             return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from memos.memory.message_rows import spoken_words
 from memos.safe_text import safe_line
 from memos.terminal.drawing import clipped
 from memos.terminal.marks import Marks
@@ -110,9 +111,8 @@ def _bar(parts: list[Segment], window_tokens: int, cells: int) -> Text:
 def _next_flush(context: ContextMap, marks: Marks) -> str:
     if not context.evicted_next:
         return "Nothing in the queue can be evicted yet."
-    last = next((m for m in reversed(context.evicted_next) if m.content.strip()), context.evicted_next[-1])
+    said = next((words for message in reversed(context.evicted_next) if (words := spoken_words(message))), "")
     return (
         f"The next flush evicts the oldest {len(context.evicted_next)} messages"
-        f" ({context.evicted_next_tokens:,} tokens),"
-        f' up to "{clipped(last.content, 40, marks.more)}".'
+        f" ({context.evicted_next_tokens:,} tokens)" + (f', up to "{clipped(said, 40, marks.more)}".' if said else ".")
     )

@@ -75,6 +75,16 @@ def test_the_agent_is_warned_once_per_filling_and_can_act_on_it(home: AgentHome)
     assert home.memory.blocks()[1].value.count("saved under pressure") >= 2
 
 
+def test_a_model_that_calls_nothing_is_not_warned(home: AgentHome) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        for number in range(20):
+            await listener.say(long_words(number))
+        assert listener.of(Evicted)
+        assert all(prompt.queue[-1].kind is EventKind.USER_MESSAGE for prompt in processor.prompts)
+
+    talk(home, [ScriptedReply(text=f"Noted {n}.") for n in range(20)], scene)
+
+
 def test_a_warning_in_a_chain_carries_its_heartbeat_on(home: AgentHome) -> None:
     async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
         await listener.say("Do much.")
