@@ -19,6 +19,7 @@ from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 
 BUILTIN_MODEL = "builtin/tiny"
+_USUAL_PERSONA, _SHORT_PERSONA = "sam", "plain"
 CLERK = "clerk"
 """The persona for the built-in model; others converse."""
 _BLOCK_SHARE_OF_WINDOW = 5
@@ -124,8 +125,13 @@ def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
 
 def _portraits(machinery: Machinery, settings: Settings) -> tuple[Portrait, Portrait]:
     config = settings.config
-    persona_name = config.persona or (CLERK if config.model == BUILTIN_MODEL else "sam")
-    return load_persona(machinery.places, persona_name), load_human(machinery.places, config.human)
+    human = load_human(machinery.places, config.human)
+    if config.persona or config.model == BUILTIN_MODEL:
+        return load_persona(machinery.places, config.persona or CLERK), human
+    persona = load_persona(machinery.places, _USUAL_PERSONA)
+    if len(persona.text) > _usual_limit_chars(settings, len((persona, human))):
+        persona = load_persona(machinery.places, _SHORT_PERSONA)  # nobody asked for one that fills a small window
+    return persona, human
 
 
 def _provider(model: str) -> str:

@@ -42,6 +42,8 @@ SMALL_WINDOW_TOKENS = 4_096
 """In a window up to this size the prompt has the profile `small`."""
 _REPLY_SHARE = 8
 """One part in so many of the window is kept for the reply, where nobody has said how long one may be."""
+_TELLING_FILL = 0.5
+"""From here on it matters that a window is unknown, and the user is told so."""
 _LEAST_TOKENS = 48
 """A message is not shortened below about so many tokens: it would say nothing any more."""
 _HUGE = 4
@@ -116,6 +118,7 @@ class MainContext:
         self._summary_processor = summary_processor
         self._caps: dict[str, int] = {}
         self._refusals = 0
+        self._asked: set[str] = set()
         self._told_of: set[str] = set()
         self.gauge: Gauge | None = None
         """The newest prompt, measured."""
@@ -125,10 +128,14 @@ class MainContext:
 
         Raises: PromptTooLong when what cannot be paged out is too long already.
         """
-        if processor.window_tokens is None:
-            await self._ask_for_window(processor, publish)
+        if processor.window_tokens is None and processor.model not in self._asked:
+            self._asked.add(processor.model)
+            publish(Progress("asking for the model's window"))
+            await processor.warm_up()
         while True:
             prompt, gauge = await self.measured(processor)
+            if processor.window_tokens is None and gauge.fill >= _TELLING_FILL:
+                self._tell_once(processor.model, _unknown_window_notice(processor), publish)
             if gauge.fill <= self._paging.flush_at:
                 self.gauge = gauge
                 return prompt
@@ -253,15 +260,6 @@ class MainContext:
         window = processor.window_tokens or DEFAULT_WINDOW_TOKENS
         return min(window, self._caps.get(processor.model, window))
 
-    async def _ask_for_window(self, processor: Processor, publish: Publish) -> None:
-        """Let the processor find its window out, once; where it cannot, say what is reckoned with."""
-        if processor.model not in self._told_of:
-            publish(Progress("asking for the model's window"))
-            await processor.warm_up()
-        if processor.window_tokens is None:
-            words = f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
-            self._tell_once(processor.model, f"{words} To change that: memos configure --set window_tokens=…", publish)
-
     def _tell_once(self, of: str, words: str, publish: Publish) -> None:
         if of not in self._told_of:
             self._told_of.add(of)
@@ -271,6 +269,13 @@ class MainContext:
 def profile_for(window_tokens: int) -> Profile:
     """Return the layout of prompts for a window of that size."""
     return "small" if window_tokens <= SMALL_WINDOW_TOKENS else "full"
+
+
+def _unknown_window_notice(processor: Processor) -> str:
+    return (
+        f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
+        " To change that: memos configure --set window_tokens=…"
+    )
 
 
 def _shortened_notice(message: Message) -> str:

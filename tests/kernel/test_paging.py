@@ -226,17 +226,19 @@ def test_a_provider_that_refuses_a_prompt_is_sent_less_once_and_then_fits(home: 
     talk(home, script, scene, window_tokens=60_000)
 
 
-def test_an_unknown_window_is_told_once(home: AgentHome) -> None:
+def test_an_unknown_window_is_told_once_and_when_it_matters(home: AgentHome) -> None:
     async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
         await listener.say("One.")
-        await listener.say("Two.")
+        assert not listener.of(Notice)  # it does not matter yet
+        await listener.say("long " * 2000)
+        await listener.say("Three.")
         assert sum("unknown" in notice.text for notice in listener.of(Notice)) == 1
 
     class Windowless(ScriptedProcessor):
         window_tokens = None  # type: ignore[assignment]
 
     async def play() -> None:
-        processor = Windowless([speak("1"), speak("2")])
+        processor = Windowless([speak("1"), speak("2"), speak("3")])
         async with running(home.kernel(processor)) as listener:
             await scene(listener, processor)
 
