@@ -104,9 +104,9 @@ def _reported(call: ModelCall) -> str:
         return "its tokens are not reported."
     if cached is None:
         return f"{prompt:,} tokens; how many were read from a cache is not reported."
-    # Some servers count only what they had not read before.
-    share = f" ({cached / prompt:.0%})" if 0 < prompt >= cached else ""
-    return f"{prompt:,} tokens; {cached:,} of them were in the cache{share}."
+    if cached > prompt:  # some servers count only what they had not read before
+        return f"{prompt:,} tokens, and {cached:,} more that were in the cache."
+    return f"{prompt:,} tokens; {cached:,} of them were in the cache ({cached / max(prompt, 1):.0%})."
 
 
 def _call_json(call: ModelCall) -> dict[str, Any]:
