@@ -19,9 +19,9 @@ from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 
 BUILTIN_MODEL = "builtin/tiny"
-_USUAL_PERSONA, _SHORT_PERSONA = "sam", "plain"
 CLERK = "clerk"
 """The persona for the built-in model; others converse."""
+_USUAL_PERSONA, _SHORT_PERSONA = "sam", "plain"
 _BLOCK_SHARE_OF_WINDOW = 5
 """All blocks together take at most one part in so many of the window, but for limits the user named."""
 _CHARS_PER_TOKEN = 4

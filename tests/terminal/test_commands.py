@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -254,6 +255,39 @@ def test_context_draws_the_window_and_its_parts_add_up(tmp_path: Path) -> None:
 def test_a_command_on_an_empty_queue_says_so_in_one_sentence(tmp_path: Path, command: str) -> None:
     printed = Desk(tmp_path).run(command)
     assert printed.startswith("· ") and "Next: " in printed and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "shown"),
+    [
+        (TokenUsage(1_000, 20, 600), "1,000 tokens; 600 of them were in the cache (60%)."),
+        (TokenUsage(1_000, 20, 0), "1,000 tokens; 0 of them were in the cache (0%)."),
+        (TokenUsage(100, 20, 200), "100 tokens, and 200 more that were in the cache."),
+        (TokenUsage(0, 0, 0), "0 tokens; 0 of them were in the cache (0%)."),
+        (TokenUsage(1_000, 20), "1,000 tokens; how many were read from a cache is not reported."),
+        (TokenUsage(), "its tokens are not reported."),
+    ],
+)
+def test_context_says_what_of_the_last_request_was_in_the_cache(tmp_path: Path, usage: TokenUsage, shown: str) -> None:
+    desk = Desk(tmp_path)
+    assert "Last request" not in desk.run("/context")
+    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "chat", TokenUsage(1, 1, 1)))
+    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "chat", usage))
+    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "summarise", TokenUsage(5, 5, 5)))
+    assert f"\nLast request: {shown}\n" in desk.run("/context")
+
+
+def test_context_as_json_has_the_last_call_or_null(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert json.loads(desk.run("/context --json"))["last_call"] is None
+    call = desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "chat", TokenUsage(1_000, 20)))
+    assert json.loads(desk.run("/context --json").splitlines()[-1])["last_call"] == {
+        "model": "a/b",
+        "created_at": call.created_at.isoformat(),
+        "prompt_tokens": 1_000,
+        "cached_tokens": None,
+        "reply_tokens": 20,
+    }
 
 
 @pytest.mark.parametrize("command", ["/pop x", "/pop -1", "/context --yaml"])
