@@ -208,7 +208,7 @@ def test_a_model_of_its_own_may_write_the_summaries(home: Path, tmp_path: Path) 
     talking = script(tmp_path, *(speaking(f"Noted {n}.") for n in range(9)))
     summary = {"text": "Facts:\n- Ana keeps bees.\nDates:\n- none", "purpose": "summarise"}
     (tmp_path / "summaries").mkdir()
-    writing = script(tmp_path / "summaries", *[summary] * 9)
+    writing = script(tmp_path / "summaries", *[summary] * 60)
     typed = "".join(f"line {n} " + "word " * 250 + "\n" for n in range(9))
     settings = ("--set", "window_tokens=2048", "--set", f"paging.summariser={writing}")
     done = memos(home, "run", "-m", talking, *settings, typed=typed, environ=ONE_SHOT)

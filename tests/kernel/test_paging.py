@@ -167,6 +167,17 @@ def test_a_summary_that_fails_is_replaced_by_the_messages_own_words(home: AgentH
     talk(home, script, scene, paging=Paging(warn_at=9.0))
 
 
+def test_a_summary_of_a_script_with_many_tokens_a_letter_fits_too(home: AgentHome) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        for number in range(8):
+            await listener.say("".join(chr(0x4E00 + (number * 97 + n) % 9000) for n in range(1200)))
+        asked = [prompt for prompt in processor.prompts if prompt.purpose == "summarise"]
+        assert asked and all(processor.measure(prompt).total < 4096 for prompt in asked)
+
+    summaries = [ScriptedReply(text=SUMMARY, purpose="summarise") for _ in range(60)]
+    talk(home, [*summaries, *(speak(f"Noted {n}.") for n in range(20))], scene, paging=Paging(warn_at=9.0))
+
+
 # --- shortening --------------------------------------------------------------------------------------------
 
 
