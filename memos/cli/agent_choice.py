@@ -170,9 +170,13 @@ def _blocks(persona: Portrait, human: Portrait, settings: Settings) -> list[Bloc
     own = [("persona", persona, _PERSONA), ("human", human, _HUMAN)]
     further = [(block, portrait) for portrait in (persona, human) for block in portrait.front.blocks]
     limits = [*(_own_limit(p, settings) for _, p, _ in own), *(block.limit_chars for block, _ in further)]
-    usual = _usual_limit_chars(settings, limits.count(None))
+    share, wanted = _usual_limit_chars(settings, limits.count(None)), settings.config.memory.block_limit_chars
+
+    def usual(text: str) -> int:  # a small window leaves room for the first text at least
+        return max(share, min(len(text), wanted))
+
     blocks = [
-        _block(Block(label, p.text, _own_limit(p, settings) or usual, description, p.front.read_only), p)
+        _block(Block(label, p.text, _own_limit(p, settings) or usual(p.text), description, p.front.read_only), p)
         for label, p, description in own
     ]
     for block, portrait in further:
@@ -180,7 +184,9 @@ def _blocks(persona: Portrait, human: Portrait, settings: Settings) -> list[Bloc
             raise BadInput(
                 f"{portrait.path}: blocks.label {block.label} stands in {persona.path} too.", "rename one of them"
             )
-        made = Block(block.label, block.value, block.limit_chars or usual, block.description, block.read_only)
+        made = Block(
+            block.label, block.value, block.limit_chars or usual(block.value), block.description, block.read_only
+        )
         blocks.append(_block(made, portrait))
     return blocks
 
