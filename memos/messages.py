@@ -195,11 +195,15 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one inference, as the provider reports them; None where it reports nothing."""
+    """Tokens of one inference, as the provider reports them; None where it reports nothing.
+
+    Of the prompt's tokens, `cached_tokens` were read from the provider's cache, `written_tokens` newly stored there.
+    """
 
     prompt_tokens: int | None = None
     reply_tokens: int | None = None
     cached_tokens: int | None = None
+    written_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

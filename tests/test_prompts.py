@@ -92,5 +92,5 @@ def test_the_first_prompt_in_a_small_window_has_at_most_600_tokens_beside_its_bl
 ) -> None:
     body = first_request(tmp_path, window_tokens)
     blocks, _, packet = body["messages"][1]["content"].partition("\n\n{")
-    assert blocks.startswith("### Core memory") and "I am Sam" in blocks and '"type": "login"' in packet
+    assert blocks.startswith("### Core memory") and "<persona>" in blocks and '"type": "login"' in packet
     assert tokens(body, without=json.dumps(blocks, ensure_ascii=False)) <= 600

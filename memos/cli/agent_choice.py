@@ -21,6 +21,7 @@ from memos.storage.database import Database
 BUILTIN_MODEL = "builtin/tiny"
 CLERK = "clerk"
 """The persona for the built-in model; others converse."""
+_USUAL_PERSONA, _SHORT_PERSONA = "sam", "plain"
 _BLOCK_SHARE_OF_WINDOW = 5
 """All blocks together take at most one part in so many of the window, but for limits the user named."""
 _CHARS_PER_TOKEN = 4
@@ -124,8 +125,13 @@ def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
 
 def _portraits(machinery: Machinery, settings: Settings) -> tuple[Portrait, Portrait]:
     config = settings.config
-    persona_name = config.persona or (CLERK if config.model == BUILTIN_MODEL else "sam")
-    return load_persona(machinery.places, persona_name), load_human(machinery.places, config.human)
+    human = load_human(machinery.places, config.human)
+    if config.persona or config.model == BUILTIN_MODEL:
+        return load_persona(machinery.places, config.persona or CLERK), human
+    persona = load_persona(machinery.places, _USUAL_PERSONA)
+    if len(persona.text) > _usual_limit_chars(settings, len((persona, human))):
+        persona = load_persona(machinery.places, _SHORT_PERSONA)  # nobody asked for one that fills a small window
+    return persona, human
 
 
 def _provider(model: str) -> str:
@@ -170,13 +176,9 @@ def _blocks(persona: Portrait, human: Portrait, settings: Settings) -> list[Bloc
     own = [("persona", persona, _PERSONA), ("human", human, _HUMAN)]
     further = [(block, portrait) for portrait in (persona, human) for block in portrait.front.blocks]
     limits = [*(_own_limit(p, settings) for _, p, _ in own), *(block.limit_chars for block, _ in further)]
-    share, wanted = _usual_limit_chars(settings, limits.count(None)), settings.config.memory.block_limit_chars
-
-    def usual(text: str) -> int:  # a small window leaves room for the first text at least
-        return max(share, min(len(text), wanted))
-
+    usual = _usual_limit_chars(settings, limits.count(None))
     blocks = [
-        _block(Block(label, p.text, _own_limit(p, settings) or usual(p.text), description, p.front.read_only), p)
+        _block(Block(label, p.text, _own_limit(p, settings) or usual, description, p.front.read_only), p)
         for label, p, description in own
     ]
     for block, portrait in further:
@@ -184,9 +186,7 @@ def _blocks(persona: Portrait, human: Portrait, settings: Settings) -> list[Bloc
             raise BadInput(
                 f"{portrait.path}: blocks.label {block.label} stands in {persona.path} too.", "rename one of them"
             )
-        made = Block(
-            block.label, block.value, block.limit_chars or usual(block.value), block.description, block.read_only
-        )
+        made = Block(block.label, block.value, block.limit_chars or usual, block.description, block.read_only)
         blocks.append(_block(made, portrait))
     return blocks
 

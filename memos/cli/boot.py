@@ -160,6 +160,7 @@ class _Wiring:
         self._memory = WorkingContext(database, agent.id, self._syscalls)
         self._recall = RecallStorage(database, agent.id, agent.name, self._index.search("recall"), self._syscalls)
         self._scales = TokenScales(database)
+        self._summary_processor = self._processor_for_summaries()
         self._archival = ArchivalStorage(database, agent.id, self._index.search("archival"), self._syscalls)
         self._kernel = Kernel(agent, self._machine())
 
@@ -175,7 +176,7 @@ class _Wiring:
             self._recall,
             queue_manager,
             _paging(config),
-            self._summary_processor(),
+            self._summary_processor,
         )
         return Machine(
             processor=self._processor(self._settings),
@@ -199,7 +200,7 @@ class _Wiring:
     def _processor(self, settings: Settings) -> Processor:
         return processor_for(settings, self._machinery.places, self._machinery.environ, self._scales)
 
-    def _summary_processor(self) -> Processor | None:
+    def _processor_for_summaries(self) -> Processor | None:
         """Return the processor of `paging.summariser`, where one is set. Raises: BadInput, NotConfigured."""
         model = self._settings.config.paging.summariser
         return self._processor(self._machinery.settings({"model": model}, self._agent)) if model else None
@@ -221,7 +222,8 @@ class _Wiring:
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception):
                     logging.getLogger(__name__).error("a task of the session failed", exc_info=outcome)
-            await self._kernel.processor.aclose()
+            for processor in filter(None, (self._kernel.processor, self._summary_processor)):
+                await processor.aclose()
             await self._store_scales()
             await asyncio.to_thread(self._index.close)
 

@@ -107,7 +107,7 @@ class Config:
     """Name of the environment variable that holds the key; empty means the provider's usual one. Never the key."""
 
     window_tokens: int = field(default=0, metadata={"at_least": 0})
-    """The model's context window in tokens; 0 means: as far as memos knows it."""
+    """The model's context window in tokens; 0 means: what the server or litellm's table says, else 8192."""
 
     max_reply_tokens: int = field(default=0, metadata={"at_least": 0})
     """Tokens one reply may have; 0 leaves it to the provider."""

@@ -239,7 +239,8 @@ class Kernel:
 
     def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:
         event = heartbeat_after(results)
-        if self.machine.main_context.pressure() and not turn.warned:
+        warns = self.machine.main_context.pressure() and not turn.warned
+        if results and warns:  # a model that calls nothing could save nothing
             turn.warned = True
             event = memory_pressure(event)
         if event is None:

@@ -19,8 +19,7 @@ from memos.kernel.executor import RESULT_LIMIT_CHARS
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.shortening import shortened, weight
 from memos.kernel.summariser import BY_MEMOS, extract, limit_chars, summarise
-from memos.llm.processor import Processor
-from memos.llm.token_counts import CAUTIOUS_WINDOW_TOKENS
+from memos.llm.processor import DEFAULT_WINDOW_TOKENS, Processor
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
 from memos.messages import (
@@ -44,6 +43,8 @@ SMALL_WINDOW_TOKENS = 4_096
 """In a window up to this size the prompt has the profile `small`."""
 _REPLY_SHARE = 8
 """One part in so many of the window is kept for the reply, where nobody has said how long one may be."""
+_TELLING_FILL = 0.5
+"""From here on it matters that a window is unknown, and the user is told so."""
 _LEAST_TOKENS = 48
 """A message is not shortened below about so many tokens: it would say nothing any more."""
 _HUGE = 4
@@ -127,6 +128,7 @@ class MainContext:
         self._summary_processor = summary_processor
         self._caps: dict[str, int] = {}
         self._refusals = 0
+        self._asked: set[str] = set()
         self._told_of: set[str] = set()
         self.gauge: Gauge | None = None
         """The newest prompt, measured."""
@@ -136,9 +138,14 @@ class MainContext:
 
         Raises: PromptTooLong when what cannot be paged out is too long already.
         """
-        self._tell_of_unknown_window(processor, publish)
+        if processor.window_tokens is None and processor.model not in self._asked:
+            self._asked.add(processor.model)
+            publish(Progress("asking for the model's window"))
+            await processor.warm_up()
         while True:
             prompt, gauge = await self.measured(processor)
+            if processor.window_tokens is None and gauge.fill >= _TELLING_FILL:
+                self._tell_once(processor.model, _unknown_window_notice(processor), publish)
             if gauge.fill <= self._paging.flush_at:
                 self.gauge = gauge
                 return prompt
@@ -159,7 +166,7 @@ class MainContext:
             profile=profile,
         )
         tokens = processor.measure(prompt)
-        reply = self._paging.reply_tokens or min(window // _REPLY_SHARE, CAUTIOUS_WINDOW_TOKENS)
+        reply = self._paging.reply_tokens or min(window // _REPLY_SHARE, DEFAULT_WINDOW_TOKENS)
         return prompt, Gauge(tokens, window, min(reply, window // 2))
 
     def cut(self, gauge: Gauge) -> int:
@@ -267,13 +274,8 @@ class MainContext:
     # --- the window ----------------------------------------------------------------------------------------
 
     def _window_of(self, processor: Processor) -> int:
-        window = processor.window_tokens or CAUTIOUS_WINDOW_TOKENS
+        window = processor.window_tokens or DEFAULT_WINDOW_TOKENS
         return min(window, self._caps.get(processor.model, window))
-
-    def _tell_of_unknown_window(self, processor: Processor, publish: Publish) -> None:
-        if processor.window_tokens is None:
-            words = f"The window of {processor.model} is unknown; memos reckons with {CAUTIOUS_WINDOW_TOKENS:,} tokens."
-            self._tell_once(processor.model, f"{words} To change that: memos configure --set window_tokens=…", publish)
 
     def _tell_once(self, of: str, words: str, publish: Publish) -> None:
         if of not in self._told_of:
@@ -284,6 +286,13 @@ class MainContext:
 def profile_for(window_tokens: int) -> Profile:
     """Return the layout of prompts for a window of that size."""
     return "small" if window_tokens <= SMALL_WINDOW_TOKENS else "full"
+
+
+def _unknown_window_notice(processor: Processor) -> str:
+    return (
+        f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
+        " To change that: memos configure --set window_tokens=…"
+    )
 
 
 def _shortened_notice(message: Message) -> str:

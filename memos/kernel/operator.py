@@ -13,6 +13,7 @@ from memos.kernel.queue_manager import QueueManager
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.working_context import WorkingContext
 from memos.messages import Block, Event, EventKind, Evicted, FunctionSchema, Message, Notice, OutputBody, new_id
+from memos.storage.usage_ledger import ModelCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class ContextMap:
     evicted_next: Sequence[Message]
     evicted_next_tokens: int
     summary: str
+    last_call: ModelCall | None
+    """The newest step's request, as its provider reported it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Operator:
             prompt.queue[:count],
             sum(gauge.tokens.queue[:count]),
             prompt.summary,
+            await self._queue_manager.last_call(),
         )
 
     async def pop(self, count: int) -> int:

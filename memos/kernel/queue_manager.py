@@ -103,6 +103,10 @@ class QueueManager:
         """Store a model call that left no reply in the queue."""
         await self._database.run(lambda: self._ledger.record(self.agent.id, turn_id, call))
 
+    async def last_call(self) -> ModelCall | None:
+        """Return the newest model call of a step, or None; it may still be under way, and then has no usage yet."""
+        return await self._database.run(lambda: self._ledger.last(self.agent.id))
+
     def store_result(self, result: FunctionResult, reply: Message) -> Message:
         """Store a result inside the transaction of its effects (called in the disk thread)."""
         now = utc_now()

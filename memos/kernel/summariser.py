@@ -61,7 +61,7 @@ async def summarise(
 ) -> Summary:
     """Return the model's summary of `previous` and `evicted`, or the extract where it gives none that can be used.
 
-    The messages go to the model as plain text, in pieces of at most half its window, one after the other. Whatever the
+    The messages go to the model as plain text, in pieces that fit its window, one after the other. Whatever the
     model does, this does not raise for it.
     """
     limit = limit_chars(window_tokens)
@@ -84,13 +84,13 @@ async def _written(
     processor: Processor, previous: str, evicted: Sequence[Message], window_tokens: int, note: NoteCall
 ) -> str:
     instructions, limit = summary_instructions(), limit_chars(window_tokens)
-    room = window_tokens * _CHARS_PER_TOKEN // 2 - len(instructions) - 2 * limit
+    room = window_tokens * _CHARS_PER_TOKEN * 2 // 3 - len(instructions) - 2 * limit
     for piece in pieces(transcript_lines(evicted), max(room, _QUOTE_CHARS)):
-        task = (
-            f"Summary so far:\n{previous or '(there is none yet)'}\n\nMessages:\n{piece}\n\n"
-            f"The new summary may have at most {limit // 6} words."
-        )
-        reply = await _reply(processor, _prompt(instructions, task))
+        prompt = _prompt(instructions, previous, piece, limit)
+        while processor.measure(prompt).at_most > window_tokens - limit // _CHARS_PER_TOKEN and len(piece) > 1:
+            piece = both_ends(piece, len(piece) // 2)  # noqa: PLW2901  writing of few letters takes more tokens
+            prompt = _prompt(instructions, previous, piece, limit)
+        reply = await _reply(processor, prompt)
         await note(model_call(processor, "summarise", reply.usage))
         if reply.finish is Finish.CUT:
             raise StreamCut(f"the reply of {processor.model} was cut off.")
@@ -110,6 +110,10 @@ async def _reply(processor: Processor, prompt: Prompt) -> Reply:
     return Reply()
 
 
-def _prompt(instructions: str, task: str) -> Prompt:
+def _prompt(instructions: str, previous: str, piece: str, limit: int) -> Prompt:
+    task = (
+        f"Summary so far:\n{previous or '(there is none yet)'}\n\nMessages:\n{piece}\n\n"
+        f"The new summary may have at most {limit // 6} words."
+    )
     event = event_message(Event(EventKind.SYSTEM_ALERT, task), "", "")
     return Prompt(instructions, (), (), (event,), Counters(utc_now().astimezone()), purpose="summarise")

@@ -140,6 +140,17 @@ def facts(model: str) -> ModelFacts:
     )
 
 
+def caches_prompts(model: str) -> bool | None:
+    """Whether the model's provider caches the beginning of a prompt; None where litellm's table does not say.
+
+    A region in front of the name, or a road to it, makes no other model of it.
+    """
+    last = model.rpartition("/")[2]
+    names = (model, model.partition("/")[2], last, last[last.find("anthropic.") :] if "anthropic." in last else last)
+    rows = [_table()[name] for name in names if name in _table()]
+    return next((bool(row.get("supports_prompt_caching")) for row in rows), None)
+
+
 @functools.cache
 def _table() -> Mapping[str, Mapping[str, Any]]:
     spec = find_spec("litellm")  # finds the folder without importing anything

@@ -142,7 +142,7 @@ class Engine:
     def tokens(self, text: str) -> list[int] | None:
         """Return how many bytes each token of `text` has, as it would be read as a prompt; None where that is not said.
 
-        2 ms for a thousand tokens, also while the engine writes.
+        4 ms for a thousand tokens; also while the engine writes.
         """
         if self._counter is None:
             return None
@@ -268,7 +268,7 @@ def _start(path: Path, settings: Any, door: Path, key: str) -> Any:
     import xllamacpp
 
     # The library insists on an HTTP listener. It gets a key nobody else knows and, where the system has them, a socket
-    # file in a private folder that is soon removed: no port is opened, and no one can come in.
+    # file in a private folder, removed when it is no longer needed: no port is opened, and no one can come in.
     settings.api_keys = [key]
     if os.name == "posix":
         settings.hostnames = [str(door / _SOCKET)]

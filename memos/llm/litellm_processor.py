@@ -21,8 +21,9 @@ from contextlib import aclosing
 from typing import Any
 
 from memos.errors import ContentFiltered, MemosError, NotConfigured, ProcessorUnreachable, StreamCut
+from memos.llm.cache_marks import marked, wants_marks
 from memos.llm.catalogue import facts
-from memos.llm.chat_messages import chat_messages, tools
+from memos.llm.chat_messages import ChatMessage, chat_messages, tools
 from memos.llm.growing_reply import GrowingReply
 from memos.llm.prices import cost_usd
 from memos.llm.provider_errors import Failure, failure_of, unplaced_model
@@ -79,6 +80,8 @@ class LitellmProcessor:
         self._retries = retries
         self._backoff_s = backoff_s
         self._provider = ""
+        self._asked_window: asyncio.Task[int | None] | None = None
+        self._wants_marks = False
         self._told_window: int | None = None
         self._token_counts = TokenCounts(model, api_base or "", scales=scales, window_tokens=lambda: self.window_tokens)
         _OPEN.add(self)
@@ -120,11 +123,18 @@ class LitellmProcessor:
         await _in_thread(_once("tokenizer", self._token_counts.load))
         await _in_thread(_imported())
         await _in_thread(_rehearsed())
-        if self._api_base is not None and self._window_tokens is None:
-            key = None if self._api_key == NO_KEY else self._api_key
-            self._told_window = await window_of(self._model, self._api_base, key)
-        elif self._window_tokens is None:
+        if self._window_tokens is None:
+            await self._find_window()
+
+    async def _find_window(self) -> None:
+        """Ask the server the user named for its window, once; without such a server read litellm's list ahead."""
+        if self._api_base is None:
             await asyncio.to_thread(facts, self._model)
+            return
+        if self._asked_window is None:
+            key = None if self._api_key == NO_KEY else self._api_key
+            self._asked_window = asyncio.create_task(window_of(self._model, self._api_base, key))
+        self._told_window = await asyncio.shield(self._asked_window)
 
     async def check(self) -> None:
         """Check, without contact to anyone, that the model string names a provider and its key is there.
@@ -147,6 +157,7 @@ class LitellmProcessor:
                 raise NotConfigured(what, f"set {missing[0]} in the environment, or run `memos configure`.")
             if missing:
                 self._api_key = NO_KEY
+        self._wants_marks = wants_marks(self._model)
         self._provider = provider
 
     @property
@@ -181,6 +192,8 @@ class LitellmProcessor:
     async def aclose(self) -> None:
         """Close the connections; litellm shares them between processors, so the last one closes."""
         _OPEN.discard(self)
+        if self._asked_window is not None:
+            self._asked_window.cancel()
         if _OPEN or not _is_imported():
             return
         litellm = _imported().result()
@@ -195,7 +208,7 @@ class LitellmProcessor:
         longest_s = max(self._first_byte_timeout_s, self._gap_timeout_s) + self._connect_timeout_s
         request: dict[str, Any] = {
             "model": self._model,
-            "messages": chat_messages(prompt),
+            "messages": self._messages(prompt),
             "stream": True,
             "stream_options": {"include_usage": True},
             "timeout": httpx.Timeout(longest_s, connect=self._connect_timeout_s),
@@ -213,6 +226,13 @@ class LitellmProcessor:
         }
         request |= {key: value for key, value in optional.items() if value is not None}
         return _past_the_types(request) if self._provider == "openai" else request
+
+    def _messages(self, prompt: Prompt) -> list[ChatMessage]:
+        """Return the chat messages, with marks for the provider's cache where it wants them and they can pay."""
+        messages = chat_messages(prompt)
+        if prompt.purpose == "chat" and self._wants_marks:
+            return marked(messages, prompt.instructions)
+        return messages
 
     async def _attempt(self, request: dict[str, Any], growing: GrowingReply) -> AsyncGenerator[ReplyPart]:
         """Ask once. Before anything was streamed a failure is raised as `_Failed`; after, the reply is cut."""
@@ -333,8 +353,9 @@ class _Chunks:
             chunk = await anext(self._stream, None)
         for received in self._stream.chunks:
             if (usage := getattr(received, "usage", None)) is not None:
-                cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
-                self.usage = TokenUsage(usage.prompt_tokens, usage.completion_tokens, cached)
+                details = getattr(usage, "prompt_tokens_details", None)
+                cached, written = (getattr(details, f"{name}_tokens", None) for name in ("cached", "cache_creation"))
+                self.usage = TokenUsage(usage.prompt_tokens, usage.completion_tokens, cached, written)
         # litellm keeps all chunks to put them together again at the end, twice: a third of a reply's cost.
         self._stream.chunks.clear()
         # Its last chunk carries a usage; asking on would put the reply together a second time.

@@ -21,9 +21,12 @@ def cost_usd(table: Mapping[str, Row], model: str, usage: TokenUsage) -> float |
     if per_prompt is None or per_reply is None:
         return None
     per_cached = _price(row, "cache_read_input_token_cost", prompt)
+    per_written = _price(row, "cache_creation_input_token_cost", prompt)
     cached = min(usage.cached_tokens or 0, prompt)
-    full_price = (prompt - cached) * per_prompt + reply * per_reply
-    return full_price + cached * (per_prompt if per_cached is None else per_cached)
+    written = min(usage.written_tokens or 0, prompt - cached)
+    full_price = (prompt - cached - written) * per_prompt + reply * per_reply
+    cached_price = cached * (per_prompt if per_cached is None else per_cached)
+    return full_price + cached_price + written * (per_prompt if per_written is None else per_written)
 
 
 def _row(table: Mapping[str, Row], model: str) -> Row:

@@ -9,6 +9,9 @@ from typing import Protocol
 from memos.messages import Prompt, PromptTokens, ReplyPart, TokenUsage
 from memos.storage.usage_ledger import ModelCall, Purpose
 
+DEFAULT_WINDOW_TOKENS = 8_192
+"""What is reckoned with where nobody has said how large the window is: most models have at least this."""
+
 
 class Processor(Protocol):
     """An LLM that turns main context into a reply."""

@@ -39,7 +39,8 @@ from memos.errors import (
 )
 from memos.llm.chat_messages import check_pairing
 from memos.llm.growing_reply import SPEECH_FUNCTION, GrowingReply
-from memos.llm.token_counts import CAUTIOUS_WINDOW_TOKENS, estimated
+from memos.llm.processor import DEFAULT_WINDOW_TOKENS
+from memos.llm.token_counts import estimated
 from memos.messages import Finish, Prompt, PromptTokens, ReplyPart, TokenUsage
 
 MODEL_PREFIX = "scripted:"
@@ -125,7 +126,7 @@ class ScriptedProcessor:
     @property
     def window_tokens(self) -> int | None:
         """The window the user set, or one of middle size: a script has none of its own."""
-        return self._window_tokens or CAUTIOUS_WINDOW_TOKENS
+        return self._window_tokens or DEFAULT_WINDOW_TOKENS
 
     @property
     def summarises(self) -> bool:

@@ -2,7 +2,7 @@
 
 Only the fixed beginning of a prompt is ever written, before anything of the user's follows it. llama.cpp saves and
 restores a slot only by its HTTP interface: that is a socket file in a private folder with a key nobody else knows, and
-both are gone as soon as the prefixes are read.
+both are gone as soon as the prefixes are read (in one-call format, which counts tokens by it, with the engine).
 """
 
 from __future__ import annotations

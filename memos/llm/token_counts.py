@@ -15,11 +15,10 @@ from typing import Protocol
 from memos.llm import offline_tokenizer
 from memos.llm.chat_messages import blocks_text, newest_state, row_messages, summary_text, tools
 from memos.llm.offline_tokenizer import ESTIMATE, Tokenizer
+from memos.llm.processor import DEFAULT_WINDOW_TOKENS
 from memos.llm.token_scale import Counted, TokenScale
 from memos.messages import FunctionSchema, Message, Prompt, PromptTokens, TokenUsage
 
-CAUTIOUS_WINDOW_TOKENS = 8_192
-"""What is reckoned with where nobody has said how large the window is."""
 _MESSAGE_TOKENS = 4
 """Role and separators of one chat message, before anything is learned."""
 _CALL_TOKENS = 8
@@ -116,7 +115,7 @@ class TokenCounts:
         """
         tokenizer = offline_tokenizer.at_hand()
         counts = _counts(prompt, tokenizer, self._cache)
-        if tokenizer is ESTIMATE and 2 * sum(counts.counted) > (self._window_tokens() or CAUTIOUS_WINDOW_TOKENS):
+        if tokenizer is ESTIMATE and 2 * sum(counts.counted) > (self._window_tokens() or DEFAULT_WINDOW_TOKENS):
             tokenizer = offline_tokenizer.load()
             counts = _counts(prompt, tokenizer, self._cache)
         return _scaled(counts, self._scale(tokenizer.name), tokenizer.name)

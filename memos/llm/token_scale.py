@@ -24,6 +24,7 @@ _FORGETTING = 0.98
 _PULL = 1e-4
 """How strongly a factor nothing is known of stays at its prior."""
 _PASSES = 300
+_CLOSE = 1e-5
 _TRUSTED_FROM = 3
 _FAR_OFF = 0.15
 _SUSPECTS = 4
@@ -66,9 +67,10 @@ class TokenScale:
             rows = [(int(f), int(w), int(c), int(r)) for f, w, c, r in kept["observations"]]
             errors = [float(error) for error in kept["errors"]]
             refused = [int(number) for number in kept["refused"]]
-        except (ValueError, TypeError, KeyError):
+            usable = [row for row in rows if min(row) >= 0 < row[3] and _is_possible(row)]
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return scale
-        scale._observations = [row for row in rows if min(row) >= 0 and _is_possible(row)][-_KEPT:]
+        scale._observations = usable[-_KEPT:]
         scale._errors = [abs(error) for error in errors if math.isfinite(error)][-_RECENT:]
         scale._refused = refused[-_KEPT:]
         scale._is_tried = bool(scale._observations)
@@ -189,10 +191,13 @@ def _bounded_solution(square: _Matrix, side: Sequence[float]) -> tuple[float, fl
     """Solve the normal equations with each unknown held within its bounds, one unknown at a time."""
     found = list(_PRIOR)
     for _ in range(_PASSES):
+        before = tuple(found)
         for row in range(3):
             others = sum(square[row][column] * found[column] for column in range(3) if column != row)
             low, high = _BOUNDS[row]
             found[row] = min(high, max(low, (side[row] - others) / square[row][row]))
+        if max(abs(new - old) for new, old in zip(found, before, strict=True)) < _CLOSE:
+            break
     return found[0], found[1], found[2]
 
 

@@ -52,7 +52,7 @@ class ArchivalStorage:
         found = self._search.find(self._agent_id, query, limit=PAGE_SIZE, offset=page * PAGE_SIZE)
         if found.degraded:
             self._syscalls.publish(Notice(found.degraded))
-        return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page)
+        return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page, query)
 
     def take_back(self, turn_id: str, by: str) -> int:
         """Let the passages that a turn stored no longer count; return how many. `by` names what took them back."""

@@ -167,7 +167,7 @@ class RecallStorage:
         )
         if found.degraded:
             self._syscalls.publish(Notice(found.degraded))
-        return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page)
+        return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page, query)
 
     @function(in_small_windows=False)
     def conversation_search_date(self, start_date: str, end_date: str, page: int = 0) -> str:

@@ -221,6 +221,8 @@ CREATE TABLE summaries (                      -- every recursive summary an agen
 );
 CREATE INDEX summaries_by_agent ON summaries(agent_id, seq);
 
+ALTER TABLE passages ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';  -- as JSON, in lower case
+
 -- What was taken back is no longer counted.
 DROP TRIGGER messages_uncounted;
 CREATE TRIGGER messages_uncounted AFTER DELETE ON messages WHEN old.said <> '' AND old.superseded_by IS NULL BEGIN
@@ -248,7 +250,7 @@ ALTER TABLE agents ADD COLUMN flushed_at INTEGER NOT NULL DEFAULT 0;
 
 @migration()
 def m002_usage_and_paging(db: SqliteUtilsDatabase) -> None:
-    """The usage ledger, learned token scales, overrides of long messages, the history of summaries."""
+    """The usage ledger, learned token scales, overrides of long messages, the history of summaries, tags."""
     for statement in _statements(_PAGING):
         db.conn.execute(statement)
 

@@ -88,6 +88,11 @@ class UsageLedger:
             cursor = connection.execute(_INSERT, {**known, **named})
             return replace(call, seq=int(cursor.lastrowid or 0))
 
+    def last(self, agent_id: str, purpose: Purpose = "chat") -> ModelCall | None:
+        """Return the newest call of one agent for that purpose, or None."""
+        rows = self._database.query(_LAST, {"agent_id": agent_id, "purpose": purpose})
+        return _call(dict(rows[0])) if rows else None
+
     def totals(self, *, agent_id: str | None = None, since: date | None = None) -> list[UsageTotal]:
         """Return totals, the newest day first; of one agent, and from that local day on, if these are given."""
         return [_total(dict(row)) for row in self._database.query(_TOTALS, _chosen(agent_id, since))]
@@ -109,6 +114,7 @@ UPDATE model_calls SET prompt_tokens = :prompt_tokens, reply_tokens = :reply_tok
     cost_usd = :cost_usd
 WHERE seq = :seq
 """
+_LAST = "SELECT * FROM model_calls WHERE agent_id = :agent_id AND purpose = :purpose ORDER BY seq DESC LIMIT 1"
 _SUMS = """
     count(*) AS calls,
     sum(prompt_tokens) AS prompt_tokens,
@@ -129,6 +135,12 @@ FROM model_calls JOIN agents ON agents.id = model_calls.agent_id
 WHERE {_WHERE}
 GROUP BY 1, 2, 3, 4 ORDER BY 1 DESC, 2, 3, 4
 """  # noqa: S608
+
+
+def _call(row: dict[str, Any]) -> ModelCall:
+    usage = TokenUsage(row["prompt_tokens"], row["reply_tokens"], row["cached_tokens"])
+    moment = datetime.fromisoformat(row["created_at"])
+    return ModelCall(row["model"], row["purpose"], usage, row["cost_usd"], moment, row["seq"])
 
 
 def _total(row: dict[str, Any]) -> UsageTotal:

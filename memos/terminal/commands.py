@@ -1,146 +1,51 @@
-"""The slash commands: the operator's console.
-
-One decorated function each; its docstring is its help, its name and aliases are what is completed.
-"""
+"""The slash commands of every conversation; importing this module registers them, and those on the queue."""
 
 from __future__ import annotations
 
 import asyncio
-import difflib
-import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
-from rich.console import Console
 from rich.text import Text
 
-from memos.errors import BadInput, MemosError
+from memos.errors import BadInput
 from memos.memory.working_context import Revision
 from memos.messages import Event, EventKind, utc_now
 from memos.safe_text import safe_line
+from memos.terminal import queue_commands
 from memos.terminal.amounts import sentence
+from memos.terminal.command_registry import (
+    COMMANDS,
+    Command,
+    CommandContext,
+    as_message,
+    command,
+    completions,
+    find_command,
+    is_command,
+    may_be_command,
+    obey,
+    run_command,
+)
 from memos.terminal.drawing import block_lines, changed_lines, clipped
-from memos.terminal.marks import Marks
 from memos.terminal.session import Session
+
+__all__ = [
+    "COMMANDS",
+    "Command",
+    "CommandContext",
+    "as_message",
+    "command",
+    "completions",
+    "find_command",
+    "is_command",
+    "may_be_command",
+    "obey",
+    "queue_commands",
+    "run_command",
+]
 
 EDITS_SHOWN = 5
 LOG_EDITS_SHOWN = 20
 EDIT_LIMIT_LINES = 4
-
-
-@dataclass
-class CommandContext:
-    """What a command may use. `leave` ends the conversation with an exit code; `post` hands the kernel an event.
-
-    `wrap` breaks long lines at words, for a screen; a pipe gets them whole.
-    """
-
-    session: Session
-    console: Console
-    marks: Marks
-    leave: Callable[[int], None]
-    post: Callable[[Event], None]
-    wrap: bool = False
-
-    def say(self, text: str | Text = "", style: str = "") -> None:
-        """Print one line of plain text."""
-        self.console.print(Text(text, style=style) if isinstance(text, str) else text, soft_wrap=not self.wrap)
-
-
-Run = Callable[[CommandContext, str], Awaitable[None]]
-Complete = Callable[[Session], Iterable[str]]
-
-
-@dataclass(frozen=True)
-class Command:
-    """One entry of the registry. `complete` yields what its argument may be."""
-
-    name: str
-    aliases: tuple[str, ...]
-    usage: str
-    help: str
-    run: Run
-    complete: Complete
-
-    @property
-    def summary(self) -> str:
-        """The first line of its help."""
-        return self.help.split("\n", 1)[0]
-
-
-COMMANDS: dict[str, Command] = {}
-"""Every command by its name, in the order of `/help`."""
-
-
-def command(
-    name: str, *, aliases: Sequence[str] = (), argument: str = "", complete: Complete = lambda session: ()
-) -> Callable[[Run], Run]:
-    """Register a function as `/name`. Raises: ValueError when its docstring is missing or a name is taken."""
-
-    def register(run: Run) -> Run:
-        help_text = inspect.getdoc(run)
-        taken = {known for entry in COMMANDS.values() for known in (entry.name, *entry.aliases)}
-        if not help_text or taken & {name, *aliases}:
-            raise ValueError(f"/{name} needs a docstring and a name of its own")
-        COMMANDS[name] = Command(name, tuple(aliases), f"/{name} {argument}".rstrip(), help_text, run, complete)
-        return run
-
-    return register
-
-
-def is_command(line: str) -> bool:
-    """Return whether a typed line is for the operator's console: `/x` is, `//x` and `/ x` are not."""
-    return len(line) > 1 and line[0] == "/" and line[1] not in "/ \n\t"
-
-
-def may_be_command(line: str) -> bool:
-    """Return whether a line, as far as it is typed, is a command or may become one."""
-    return line == "/" or is_command(line)
-
-
-def as_message(line: str) -> str:
-    """Return a typed line as the message it stands for: `//x` says `/x`."""
-    return line[1:] if line.startswith("//") else line
-
-
-async def run_command(context: CommandContext, line: str) -> None:
-    """Run a line for which `is_command` holds; what goes wrong is told in one sentence."""
-    word, _, argument = line[1:].partition(" ")
-    try:
-        await find_command(word).run(context, argument.strip())
-    except MemosError as error:
-        context.say(f"{context.marks.notice}{safe_line(str(error))}", "red")
-
-
-def find_command(word: str) -> Command:
-    """Return the command of that name, alias, or unambiguous beginning. Raises: BadInput."""
-    names = {known: entry for entry in COMMANDS.values() for known in (entry.name, *entry.aliases)}
-    word = word.lower()
-    if word in names:
-        return names[word]
-    begun = {entry.name: entry for known, entry in names.items() if word and known.startswith(word)}
-    if len(begun) == 1:
-        return next(iter(begun.values()))
-    close = sorted(begun) or difflib.get_close_matches(word, names, n=2, cutoff=0.5)
-    guess = f" Did you mean {' or '.join(f'/{name}' for name in close)}?" if close else ""
-    raise BadInput(f'There is no command "/{safe_line(word)}".{guess}', "/help lists them all; //text sends a slash.")
-
-
-def completions(line: str, session: Session) -> Iterator[tuple[str, str]]:
-    """Yield what the last word of `line` may become, with a word of explanation."""
-    word, space, argument = line[1:].partition(" ")
-    if not space:
-        for entry in COMMANDS.values():
-            if entry.name.startswith(word.lower()):
-                yield f"/{entry.name}", entry.summary
-        return
-    try:
-        found = find_command(word)
-    except BadInput:
-        return
-    for value in found.complete(session):
-        if value.startswith(argument):
-            yield value, ""
 
 
 @command("help", aliases=("?",), argument="[COMMAND]", complete=lambda session: COMMANDS)
@@ -154,7 +59,7 @@ async def show_help(context: CommandContext, argument: str) -> None:
             context.say("Also: " + ", ".join(f"/{alias}" for alias in entry.aliases), "dim")
         return
     width = max(len(entry.usage) for entry in COMMANDS.values())
-    for entry in COMMANDS.values():
+    for entry in sorted(COMMANDS.values(), key=lambda entry: entry.name):
         context.say(Text(f"{entry.usage:<{width}}  ", style="bold").append(entry.summary, style="not bold"))
     context.say("Enter sends, Alt-Enter or Ctrl-J begins a new line, //text sends a line that begins with a slash.")
     context.say("Ctrl-C stops a reply, twice leaves; Ctrl-D leaves. Everything is kept as it happens.")
@@ -280,6 +185,3 @@ async def go_on(context: CommandContext, argument: str) -> None:
 async def leave(context: CommandContext, argument: str) -> None:
     """Leave; everything is kept already."""
     context.leave(0)
-
-
-from memos.terminal import queue_commands  # noqa: E402,F401  they register themselves, once the registry is there

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from memos.memory.message_rows import spoken_words
 from memos.safe_text import safe_line
 from memos.terminal.drawing import clipped
 from memos.terminal.marks import Marks
 
 if TYPE_CHECKING:
     from memos.kernel.operator import ContextMap
+    from memos.storage.usage_ledger import ModelCall
 
 _CELLS = 60
 
@@ -61,6 +63,8 @@ def context_lines(context: ContextMap, width: int, marks: Marks) -> Iterator[Tex
             )
     how = "the model's own tokenizer" if gauge.tokens.exact else "an estimate"
     yield Text(f"Counted by {gauge.tokens.counted_by} ({how}).", style="dim")
+    if context.last_call:
+        yield Text(f"Last request: {_reported(context.last_call)}")
     yield Text(_next_flush(context, marks))
 
 
@@ -90,6 +94,31 @@ def context_json(context: ContextMap) -> dict[str, Any]:
         ],
         "queue_messages": context.messages,
         "next_flush": {"messages": len(context.evicted_next), "tokens": context.evicted_next_tokens},
+        "last_call": _call_json(context.last_call) if context.last_call else None,
+    }
+
+
+def _reported(call: ModelCall) -> str:
+    """Return what the provider said of a request, and how much of it was in its cache."""
+    prompt, cached = call.usage.prompt_tokens, call.usage.cached_tokens
+    if prompt is None:
+        return "its tokens are not reported."
+    if cached is None:
+        return f"{prompt:,} tokens; how many were read from a cache is not reported."
+    if cached > prompt:  # some servers count only what they had not read before
+        return f"{prompt:,} tokens, and {cached:,} more that were in the cache."
+    return f"{prompt:,} tokens; {cached:,} of them were in the cache ({cached / max(prompt, 1):.0%})."
+
+
+def _call_json(call: ModelCall) -> dict[str, Any]:
+    """Return a request as data; null is what its provider did not report."""
+    usage = call.usage
+    return {
+        "model": call.model,
+        "created_at": call.created_at.isoformat(),
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "reply_tokens": usage.reply_tokens,
     }
 
 
@@ -110,9 +139,8 @@ def _bar(parts: list[Segment], window_tokens: int, cells: int) -> Text:
 def _next_flush(context: ContextMap, marks: Marks) -> str:
     if not context.evicted_next:
         return "Nothing in the queue can be evicted yet."
-    last = next((m for m in reversed(context.evicted_next) if m.content.strip()), context.evicted_next[-1])
+    said = next((words for message in reversed(context.evicted_next) if (words := spoken_words(message))), "")
     return (
         f"The next flush evicts the oldest {len(context.evicted_next)} messages"
-        f" ({context.evicted_next_tokens:,} tokens),"
-        f' up to "{clipped(last.content, 40, marks.more)}".'
+        f" ({context.evicted_next_tokens:,} tokens)" + (f', up to "{clipped(said, 40, marks.more)}".' if said else ".")
     )

@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 
 
 async def run_once(session: Session, text: str, out: TextIO, err: TextIO, show_progress: bool) -> int:
-    """Send `text`, write what the agent says to `out`, and return the exit code.
+    """Send `text`, or obey it where it is a command; write what comes of it to `out`, and return the exit code.
 
     `out` gets the words as they are where it is a file or a pipe, and harmless ones where it is a terminal. Notices
     and the reason of an early stop go to `err`; with `show_progress` also phases, steps, calls and core edits.
+
+    Raises: MemosError, where a command cannot be obeyed.
     """
     kernel = session.kernel
     outputs = kernel.subscribe()
-    kernel.post(Event(EventKind.USER_MESSAGE, text))
+    if not await _obeyed(session, text, out):
+        kernel.post(Event(EventKind.USER_MESSAGE, text))
     report = asyncio.create_task(_report(outputs, out, err, show_progress))
     idle = asyncio.create_task(kernel.idle())
     try:
@@ -50,6 +53,24 @@ async def run_once(session: Session, text: str, out: TextIO, err: TextIO, show_p
     if not served:
         _write(err, KERNEL_ENDED)
     return exit_code if served else exit_code or 1
+
+
+async def _obeyed(session: Session, text: str, out: TextIO) -> bool:
+    """Run `text` if it is one line that begins with a command's whole name; other words reach the agent as they are.
+
+    Raises: MemosError.
+    """
+    if not text.startswith("/") or "\n" in text.strip():
+        return False
+    from memos.terminal.commands import COMMANDS, CommandContext, obey
+    from memos.terminal.consoles import make_console
+    from memos.terminal.marks import WORDS
+
+    if text[1:].split(" ", 1)[0].strip() not in COMMANDS:
+        return False
+    console = make_console(out, colours=False, width_cells=100)
+    await obey(CommandContext(session, console, WORDS, lambda code: None, session.kernel.post), text.strip())
+    return True
 
 
 async def _report(outputs: Subscription, out: TextIO, err: TextIO, show_progress: bool) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memos.errors import BadInput
 from memos.messages import Event, EventKind
 from memos.safe_text import safe_line
-from memos.terminal.commands import CommandContext, command
+from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.context_map import context_json, context_lines
 from memos.terminal.drawing import clipped
 

@@ -140,12 +140,6 @@ def test_blocks_without_a_limit_of_their_own_share_a_fifth_of_a_known_window(mac
     assert [block.limit_chars for block in blocks(machinery, agent)] == [400, 400, 400, 900]
 
 
-def test_a_persona_longer_than_its_share_of_a_small_window_has_room_for_its_text_alone(machinery: Machinery) -> None:
-    agent = made(machinery, {**SCRIPTED, "window_tokens": 2048, "persona": "sam"})
-    persona, human = blocks(machinery, agent)
-    assert persona.limit_chars == len(persona.value) > human.limit_chars == 819
-
-
 def test_a_label_in_both_files_is_refused(machinery: Machinery) -> None:
     write(machinery, "personas", "blocks: [{label: garden}]")
     write(machinery, "humans", "blocks: [{label: Garden}]")

@@ -204,6 +204,25 @@ def test_a_model_switched_to_is_kept_and_takes_no_foreign_address_along(home: Pa
         assert refused.returncode == 3 and "ANTHROPIC_API_KEY" in refused.stderr and len(server.requests) == asked
 
 
+def test_a_model_of_its_own_may_write_the_summaries(home: Path, tmp_path: Path) -> None:
+    talking = script(tmp_path, *(speaking(f"Noted {n}.") for n in range(9)))
+    summary = {"text": "Facts:\n- Ana keeps bees.\nDates:\n- none", "purpose": "summarise"}
+    (tmp_path / "summaries").mkdir()
+    writing = script(tmp_path / "summaries", *[summary] * 60)
+    typed = "".join(f"line {n} " + "word " * 250 + "\n" for n in range(9))
+    settings = ("--set", "window_tokens=2048", "--set", f"paging.summariser={writing}")
+    done = memos(home, "run", "-m", talking, *settings, typed=typed, environ=ONE_SHOT)
+    assert "Noted 8." in done.stdout
+    database = Database.open(home / "data" / "memos.db")
+    authors = {row["author"] for row in database.query("SELECT author FROM summaries")}
+    assert authors == {"memos", writing}
+    assert "Ana keeps bees." in database.query("SELECT summary FROM agents")[0]["summary"]
+    assert {row["model"] for row in database.query("SELECT model FROM model_calls WHERE purpose = 'summarise'")} == {
+        writing
+    }
+    database.close()
+
+
 def test_a_persona_names_model_functions_and_limits_of_a_new_agent(home: Path, tmp_path: Path) -> None:
     searching = {"calls": [{"name": "archival_memory_search", "arguments": {"query": "x", "request_heartbeat": True}}]}
     wished = script(tmp_path, filing("Name: Ana"), searching, speaking("Done."))

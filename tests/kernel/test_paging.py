@@ -76,6 +76,16 @@ def test_the_agent_is_warned_once_per_filling_and_can_act_on_it(home: AgentHome)
     assert home.memory.blocks()[1].value.count("saved under pressure") >= 2
 
 
+def test_a_model_that_calls_nothing_is_not_warned(home: AgentHome) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        for number in range(20):
+            await listener.say(long_words(number))
+        assert listener.of(Evicted)
+        assert all(prompt.queue[-1].kind is EventKind.USER_MESSAGE for prompt in processor.prompts)
+
+    talk(home, [ScriptedReply(text=f"Noted {n}.") for n in range(20)], scene)
+
+
 def test_a_warning_in_a_chain_carries_its_heartbeat_on(home: AgentHome) -> None:
     async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
         await listener.say("Do much.")
@@ -203,6 +213,17 @@ def test_a_summary_that_fails_is_replaced_by_the_messages_own_words(home: AgentH
     talk(home, script, scene, paging=Paging(warn_at=9.0))
 
 
+def test_a_summary_of_a_script_with_many_tokens_a_letter_fits_too(home: AgentHome) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        for number in range(8):
+            await listener.say("".join(chr(0x4E00 + (number * 97 + n) % 9000) for n in range(1200)))
+        asked = [prompt for prompt in processor.prompts if prompt.purpose == "summarise"]
+        assert asked and all(processor.measure(prompt).total < 4096 for prompt in asked)
+
+    summaries = [ScriptedReply(text=SUMMARY, purpose="summarise") for _ in range(60)]
+    talk(home, [*summaries, *(speak(f"Noted {n}.") for n in range(20))], scene, paging=Paging(warn_at=9.0))
+
+
 # --- shortening --------------------------------------------------------------------------------------------
 
 
@@ -262,17 +283,19 @@ def test_a_provider_that_refuses_a_prompt_is_sent_less_once_and_then_fits(home: 
     talk(home, script, scene, window_tokens=60_000)
 
 
-def test_an_unknown_window_is_told_once(home: AgentHome) -> None:
+def test_an_unknown_window_is_told_once_and_when_it_matters(home: AgentHome) -> None:
     async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
         await listener.say("One.")
-        await listener.say("Two.")
+        assert not listener.of(Notice)  # it does not matter yet
+        await listener.say("long " * 2000)
+        await listener.say("Three.")
         assert sum("unknown" in notice.text for notice in listener.of(Notice)) == 1
 
     class Windowless(ScriptedProcessor):
         window_tokens = None  # type: ignore[assignment]
 
     async def play() -> None:
-        processor = Windowless([speak("1"), speak("2")])
+        processor = Windowless([speak("1"), speak("2"), speak("3")])
         async with running(home.kernel(processor)) as listener:
             await scene(listener, processor)
 

@@ -16,6 +16,13 @@ TABLE = {
         "output_cost_per_token": 8e-6,
         "cache_read_input_token_cost": 5e-7,
     },
+    "claude-a": {
+        "litellm_provider": "anthropic",
+        "input_cost_per_token": 2e-6,
+        "output_cost_per_token": 8e-6,
+        "cache_read_input_token_cost": 2e-7,
+        "cache_creation_input_token_cost": 2.5e-6,
+    },
     "uncached": {"litellm_provider": "mistral", "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6},
     "own/free": {"litellm_provider": "own", "input_cost_per_token": 0, "output_cost_per_token": 0},
     "anthropic.model": {
@@ -51,6 +58,8 @@ TABLE = {
         ("openai/model-a", TokenUsage(100, 0, 200), 5e-5),  # more cached than sent: nonsense costs no negative sum
         ("mistral/uncached", TokenUsage(1_000, 0, 900), 0.001),
         ("own/free", TokenUsage(1_000, 1_000), 0.0),
+        ("anthropic/claude-a", TokenUsage(1_000, 100, 600, 300), 0.0002 + 0.00012 + 0.00075 + 0.0008),
+        ("mistral/uncached", TokenUsage(1_000, 0, 0, 500), 0.001),
         ("bedrock/anthropic.model", TokenUsage(1_000, 0), 0.001),
         ("long/prompts", TokenUsage(128_000, 1_000), 0.129),
         ("long/prompts", TokenUsage(128_001, 1_000), 0.256002 + 0.003),

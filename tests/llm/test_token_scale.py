@@ -96,7 +96,9 @@ def test_what_was_learned_outlives_the_process_and_a_damaged_text_is_like_none()
     again = TokenScale.from_json(scale.as_json())
     assert again.factors == scale.factors
     assert again.margin((9, 9, 9)) == scale.margin((9, 9, 9)) < UNTRIED_MARGIN
-    for text in ("", "{}", "[]", '{"observations": [[1, 2]], "errors": [], "refused": []}', "null"):
+    rows = ("[1, 2]", "[0, 0, 0, 0]", "[1e400, 1, 1, 1]", "[-1, 2, 3, 4]", f"[{10**400}, 1, 1, {10**400}]")
+    damaged = [f'{{"observations": [{row}], "errors": [], "refused": []}}' for row in rows]
+    for text in ("", "{}", "[]", "null", "[" * 100_000, *damaged):
         assert TokenScale.from_json(text).expected((10, 20, 30)) == 60
 
 

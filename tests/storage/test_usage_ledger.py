@@ -59,6 +59,15 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     time.tzset()
 
 
+def test_the_last_call_is_of_one_agent_and_one_purpose(book: Book) -> None:
+    assert book.ledger.last(book.ids["ana"]) is None
+    book.note()
+    newest = book.note(model="c/d", usage=TokenUsage(9, None, 3), cost_usd=None)
+    book.note("bo")
+    book.note(purpose="summarise")
+    assert book.ledger.last(book.ids["ana"]) == newest
+
+
 def test_calls_are_summed_by_day_agent_model_and_purpose(book: Book) -> None:
     book.note()
     book.note()

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,8 +40,9 @@ class Desk:
         self.left: list[int] = []
         memory = StoredMemory(self.home.memory, self.home.recall)
         kernel = self.home.kernel(ScriptedProcessor([]))
+        operator = self.home.operator(kernel)
         self.session = Session(
-            kernel, self.home.agent, memory, "scripted", self.switch, self.home.ledger, read_only=read_only
+            kernel, self.home.agent, memory, operator, "scripted", self.switch, self.home.ledger, read_only=read_only
         )
         console = make_console(self.paper, colours=False, width_cells=200)
         self.context = CommandContext(self.session, console, DRAWN, self.left.append, self.posted.append)
@@ -51,7 +53,11 @@ class Desk:
         return f"Goes on with {model}."
 
     def run(self, line: str) -> str:
-        asyncio.run(run_command(self.context, line))
+        async def obey() -> None:
+            await self.session.kernel.look()  # the queue, as a session that is open has it
+            await run_command(self.context, line)
+
+        asyncio.run(obey())
         return self.paper.getvalue()
 
 
@@ -81,7 +87,8 @@ def test_an_unknown_command_is_guessed(tmp_path: Path) -> None:
 
 
 def test_an_ambiguous_beginning_names_what_it_could_be(tmp_path: Path) -> None:
-    assert "Did you mean /memory or /model?" in Desk(tmp_path).run("/m")
+    assert "Did you mean /memory or /memorywarning or /model?" in Desk(tmp_path).run("/m")
+    assert find_command("mem").name == "memory"  # the beginning of all that it could be
 
 
 def test_memory_shows_blocks_with_their_limits_counts_and_last_edits(tmp_path: Path) -> None:
@@ -218,7 +225,7 @@ def test_a_doubled_slash_is_a_message_with_one() -> None:
 
 def test_names_and_arguments_are_completed(tmp_path: Path) -> None:
     session = Desk(tmp_path).session
-    assert [text for text, _ in completions("/m", session)] == ["/memory", "/model"]
+    assert [text for text, _ in completions("/m", session)] == ["/memory", "/memorywarning", "/model"]
     assert [text for text, _ in completions("/help mo", session)] == ["model"]
     assert list(completions("/nonsense x", session)) == []
 
@@ -232,3 +239,70 @@ def test_a_command_without_a_docstring_or_with_a_taken_name_is_refused() -> None
     with pytest.raises(ValueError, match="name of its own"):
         command("quit")(silent)
     assert "silent" not in COMMANDS
+
+
+def test_context_draws_the_window_and_its_parts_add_up(tmp_path: Path) -> None:
+    lines = Desk(tmp_path).run("/context").splitlines()
+    bar = lines[1].strip()
+    letters = "".join(dict.fromkeys(bar))
+    assert len(bar) == 60 and letters == "IFB.R"  # in the order of the prompt
+    parts = [int(line.rsplit(maxsplit=1)[1].replace(",", "")) for line in lines[2:7]]
+    assert sum(parts) == 8192
+    assert "Nothing in the queue can be evicted yet." in lines[-1]
+
+
+@pytest.mark.parametrize("command", ["/undo", "/retry", "/pop", "/clear", "/summarize"])
+def test_a_command_on_an_empty_queue_says_so_in_one_sentence(tmp_path: Path, command: str) -> None:
+    printed = Desk(tmp_path).run(command)
+    assert printed.startswith("· ") and "Next: " in printed and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "shown"),
+    [
+        (TokenUsage(1_000, 20, 600), "1,000 tokens; 600 of them were in the cache (60%)."),
+        (TokenUsage(1_000, 20, 0), "1,000 tokens; 0 of them were in the cache (0%)."),
+        (TokenUsage(100, 20, 200), "100 tokens, and 200 more that were in the cache."),
+        (TokenUsage(0, 0, 0), "0 tokens; 0 of them were in the cache (0%)."),
+        (TokenUsage(1_000, 20), "1,000 tokens; how many were read from a cache is not reported."),
+        (TokenUsage(), "its tokens are not reported."),
+    ],
+)
+def test_context_says_what_of_the_last_request_was_in_the_cache(tmp_path: Path, usage: TokenUsage, shown: str) -> None:
+    desk = Desk(tmp_path)
+    assert "Last request" not in desk.run("/context")
+    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "chat", TokenUsage(1, 1, 1)))
+    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "chat", usage))
+    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "summarise", TokenUsage(5, 5, 5)))
+    assert f"\nLast request: {shown}\n" in desk.run("/context")
+
+
+def test_context_as_json_has_the_last_call_or_null(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert json.loads(desk.run("/context --json"))["last_call"] is None
+    call = desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("a/b", "chat", TokenUsage(1_000, 20)))
+    assert json.loads(desk.run("/context --json").splitlines()[-1])["last_call"] == {
+        "model": "a/b",
+        "created_at": call.created_at.isoformat(),
+        "prompt_tokens": 1_000,
+        "cached_tokens": None,
+        "reply_tokens": 20,
+    }
+
+
+@pytest.mark.parametrize("command", ["/pop x", "/pop -1", "/context --yaml"])
+def test_an_argument_that_cannot_be_used_is_told(tmp_path: Path, command: str) -> None:
+    assert "Next: " in Desk(tmp_path).run(command)
+
+
+def test_the_agent_is_warned_and_woken_by_command(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.run("/memorywarning")
+    desk.run("/heartbeat")
+    assert [event.kind for event in desk.posted] == [EventKind.MEMORY_PRESSURE, EventKind.HEARTBEAT]
+
+
+def test_a_session_that_only_reads_shows_the_window_and_changes_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, read_only=True)
+    assert "kept for the reply" in desk.run("/context")
+    assert "only reads" in desk.run("/undo") and "only reads" in desk.run("/heartbeat")

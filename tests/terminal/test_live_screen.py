@@ -252,7 +252,7 @@ def test_commands_are_completed_explained_and_guessed(tmp_path: Path) -> None:
     with memos_screen(tmp_path, [GREETING, saying("A slash."), saying("A bang.")]) as screen:
         ready(screen)
         screen.type("/")
-        screen.until("List the commands")
+        screen.until("Begin an empty queue")
         screen.type("me")
         screen.until("Show what the agent always sees")
         screen.type("\t\r")

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,12 +37,18 @@ async def switch(model: str) -> str:
 
 class Outcome:
     def __init__(
-        self, folder: Path, replies: list[ScriptedReply], *, tty: bool = False, progress: bool = False
+        self,
+        folder: Path,
+        replies: list[ScriptedReply],
+        *,
+        tty: bool = False,
+        progress: bool = False,
+        text: str = "Hello",
     ) -> None:
         self.out, self.err = Terminal() if tty else io.StringIO(), io.StringIO()
-        self.code = asyncio.run(self._run(folder, replies, progress))
+        self.code = asyncio.run(self._run(folder, replies, progress, text))
 
-    async def _run(self, folder: Path, replies: list[ScriptedReply], progress: bool) -> int:
+    async def _run(self, folder: Path, replies: list[ScriptedReply], progress: bool, text: str) -> int:
         home = agent_home(folder)
         kernel = home.kernel(ScriptedProcessor(replies))
         task = asyncio.create_task(kernel.run())
@@ -49,9 +56,10 @@ class Outcome:
             asyncio.get_running_loop().call_later(0.2, task.cancel)
             kernel.processor = Hanging([])
         try:
-            session = Session(kernel, home.agent, home.memory, "scripted", switch, home.ledger)  # type: ignore[arg-type]
+            operator = home.operator(kernel)
+            session = Session(kernel, home.agent, home.memory, operator, "scripted", switch, home.ledger)  # type: ignore[arg-type]
             async with asyncio.timeout(20):
-                return await run_once(session, "Hello", self.out, self.err, progress)
+                return await run_once(session, text, self.out, self.err, progress)
         finally:
             task.cancel()
             await asyncio.wait([task])
@@ -65,6 +73,13 @@ def test_the_reply_alone_is_on_stdout(tmp_path: Path) -> None:
 def test_words_without_a_call_are_the_reply(tmp_path: Path) -> None:
     outcome = Outcome(tmp_path, [ScriptedReply(monologue="Hm.", text="Just words.")])
     assert (outcome.code, outcome.out.getvalue()) == (0, "Just words.\n")
+
+
+def test_a_command_is_obeyed_and_a_path_is_not_taken_for_one(tmp_path: Path) -> None:
+    shown = json.loads(Outcome(tmp_path, [speak("?")], text="/context --json").out.getvalue())
+    assert sum(shown["tokens"].values()) == shown["prompt_tokens"] and shown["window_tokens"] == 8192
+    for text in ("/usr/bin is full", "/context\nand more", "//context"):
+        assert Outcome(tmp_path, [speak("I see.")], text=text).out.getvalue() == "I see.\n"
 
 
 def test_progress_goes_to_stderr(tmp_path: Path) -> None:

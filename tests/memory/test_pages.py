@@ -1,0 +1,26 @@
+"""Pages of search results: bounded, and showing of a long text what was looked for."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memos.memory.pages import Line, page_text
+
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def test_a_long_text_shows_the_part_with_the_words_that_were_looked_for() -> None:
+    text = "begin " + "filler " * 2000 + "the hidden honey yields of 2019 " + "filler " * 2000
+    page = page_text([Line(AT, text, "user")], 1, 0, "honey yield")
+    assert "the hidden honey yields of 2019" in page and len(page) < 800
+    assert f"of {len(text.strip())})" in page
+
+
+def test_a_long_text_without_those_words_shows_its_beginning() -> None:
+    assert "user: begin filler" in page_text([Line(AT, "begin " + "filler " * 2000, "user")], 1, 0, "honey")
+
+
+@given(st.text(max_size=3000), st.text(max_size=60))
+def test_a_line_is_bounded_whatever_it_holds(text: str, query: str) -> None:
+    assert len(page_text([Line(AT, text)], 1, 0, query)) < 800
