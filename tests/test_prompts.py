@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from support.fake_openai import FakeOpenAI, say
 
+from memos.cli.agent_choice import Machinery, Wish, create_agent
+from memos.cli.boot import open_session
+from memos.config import Places
 from memos.messages import EventKind
 from memos.prompts import Profile, system_instructions
+from memos.storage.database import Database
 
 CHECKOUT = Path(__file__).parents[1]
 PERSONAS = sorted((CHECKOUT / "personas").glob("*.md"))
@@ -45,3 +52,45 @@ def test_every_portrait_has_its_front_matter_and_fits_a_block(path: Path) -> Non
 
 def test_a_new_human_block_is_empty() -> None:
     assert (CHECKOUT / "humans" / "basic.md").read_text(encoding="utf-8").endswith("---\n")
+
+
+def first_request(folder: Path, window_tokens: int) -> dict[str, Any]:
+    """Return what a new agent with the default persona and human sends first, at the login, wired as `memos run` is."""
+    places = Places.find({"MEMOS_HOME": str(folder)})
+    with FakeOpenAI(script=lambda request: say("Hello.")) as server:
+        flags = {"model": "openai/fake-model", "api_base": server.url, "window_tokens": window_tokens}
+        machinery = Machinery(places, {"MEMOS_MEMORY_EMBEDDING": "none"}, Database.open(places.database))
+        wish = Wish(new=True, flags=flags)
+
+        async def greet() -> None:
+            agent = create_agent(machinery, wish, machinery.settings(flags))
+            async with open_session(machinery, agent, machinery.settings(flags, agent), wish, stays=False) as session:
+                assert session.login is not None
+                session.kernel.post(session.login)
+                await session.kernel.next_turn()
+
+        asyncio.run(greet())
+        machinery.database.close()
+        return dict(server.requests[0].body)
+
+
+def tokens(body: dict[str, Any], without: str = "") -> float:
+    """Return messages and functions in tokens of four characters, as the client writes them: without blanks."""
+    sent = {"messages": body["messages"], "tools": body["tools"]}
+    return (len(json.dumps(sent, ensure_ascii=False, separators=(",", ":"))) - len(without)) / 4
+
+
+def test_the_first_prompt_of_a_new_agent_has_at_most_2200_tokens(tmp_path: Path) -> None:
+    body = first_request(tmp_path, 128_000)
+    assert len(body["tools"]) == 8 and "I am Sam" in body["messages"][0]["content"]
+    assert tokens(body) <= 2_200
+
+
+@pytest.mark.parametrize("window_tokens", [2_048, 4_096])
+def test_the_first_prompt_in_a_small_window_has_at_most_600_tokens_beside_its_blocks(
+    tmp_path: Path, window_tokens: int
+) -> None:
+    body = first_request(tmp_path, window_tokens)
+    blocks, _, packet = body["messages"][1]["content"].partition("\n\n{")
+    assert blocks.startswith("### Core memory") and "<persona>" in blocks and '"type": "login"' in packet
+    assert tokens(body, without=json.dumps(blocks, ensure_ascii=False)) <= 600

@@ -234,11 +234,14 @@ class Kernel:
 
     async def _execute(self, reply: Message, turn: Turn) -> list[FunctionResult]:
         turn.note_calls(reply.calls)
-        return await self.machine.executor.execute(reply, turn, lambda body: self._publish(turn, body))
+        limit_chars = self.machine.main_context.result_limit_chars
+        return await self.machine.executor.execute(reply, turn, lambda body: self._publish(turn, body), limit_chars)
 
     def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:
         event = heartbeat_after(results)
-        if results and self.machine.main_context.pressure():  # a model that calls nothing could save nothing
+        warns = self.machine.main_context.pressure() and not turn.warned
+        if results and warns:  # a model that calls nothing could save nothing
+            turn.warned = True
             event = memory_pressure(event)
         if event is None:
             return None

@@ -45,7 +45,7 @@ class ArchivalStorage:
 
         Args:
             query: What to look for: words, a name, a question.
-            page: Which page of results, from 0.
+            page: The page of results, from 0.
         """
         if page < 0:
             raise FunctionFailed("page is a whole number from 0.")

@@ -152,11 +152,11 @@ class RecallStorage:
 
     @function()
     def conversation_search(self, query: str, page: int = 0) -> str:
-        """Search everything said in this conversation so far, including what has left the queue.
+        """Search everything ever said here, including what has left the queue.
 
         Args:
             query: What to look for: words, a name, a question.
-            page: Which page of results, from 0.
+            page: The page of results, from 0.
         """
         found = self._search.find(
             self._agent_id,
@@ -176,7 +176,7 @@ class RecallStorage:
         Args:
             start_date: The first day, as YYYY-MM-DD, or today.
             end_date: The last day, included, as YYYY-MM-DD, or today.
-            page: Which page of results, from 0.
+            page: The page of results, from 0.
         """
         first, last = _day(start_date, "start_date"), _day(end_date, "end_date")
         span = (

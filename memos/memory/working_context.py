@@ -115,7 +115,7 @@ class WorkingContext:
         """Add a line at the end of a core memory block.
 
         Args:
-            name: The label of the block, such as human or persona.
+            name: The label of the block, such as human.
             content: The line to add; any language.
         """
         block = self._editable(name)
@@ -130,7 +130,7 @@ class WorkingContext:
         """Replace a piece of a core memory block by other words, or delete it.
 
         Args:
-            name: The label of the block, such as human or persona.
+            name: The label of the block, such as human.
             old_content: The words to replace, exactly as they stand in the block.
             new_content: The words to put there; empty to delete.
         """
