@@ -31,6 +31,7 @@ from memos.messages import (
     EventKind,
     FunctionResult,
     Message,
+    Notice,
     OutputBody,
     Reply,
     ReplyStored,
@@ -243,6 +244,7 @@ class Kernel:
         if results and warns:  # a model that calls nothing could save nothing
             turn.warned = True
             event = memory_pressure(event)
+            self._publish(turn, Notice("The model's window is nearly full: the agent is asked to save what matters."))
         if event is None:
             return None
         stop = reason_to_stop(turn, self.machine.limits)
