@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +11,9 @@ from sqlite3 import Row
 from typing import Literal
 
 from memos.memory.index import Index
-from memos.memory.query_terms import without_accents, word_patterns
 from memos.memory.search import Hit, Search
 from memos.memory.tiers import Tier
+from memos.memory.word_forms import coverage, word_patterns
 from memos.storage.agents import Agent
 
 Place = Literal["recall", "archival", "core"]
@@ -109,7 +108,7 @@ class Finder:
         for block in blocks:
             at = datetime.fromisoformat(block["created_at"])
             for number, line in enumerate(block["value"].split("\n"), start=1):
-                score, label = _coverage(line, patterns), block["label"]
+                score, label = coverage(line, patterns), block["label"]
                 if score and span.holds(at):
                     finds.append(Find(agent.name, "core", at, label, line.strip(), score, f"{label}:{number}"))
         finds.sort(key=lambda find: -find.score)
@@ -124,7 +123,7 @@ def merged(groups: Iterable[Finds], query: str, limit: int) -> list[Find]:
     patterns = word_patterns(query)
 
     def key(find: Find) -> tuple[float, float]:
-        return -_coverage(find.text, patterns), -find.score
+        return -coverage(find.text, patterns), -find.score
 
     waiting = [(key(group.finds[0]), number, 0, group.finds) for number, group in enumerate(groups) if group.finds]
     heapq.heapify(waiting)
@@ -135,12 +134,6 @@ def merged(groups: Iterable[Finds], query: str, limit: int) -> list[Find]:
         if place + 1 < len(finds):
             heapq.heappush(waiting, (key(finds[place + 1]), number, place + 1, finds))
     return chosen
-
-
-def _coverage(text: str, patterns: Sequence[re.Pattern[str]]) -> float:
-    """Return the share of the words looked for that a text has."""
-    plain = without_accents(text)
-    return sum(bool(pattern.search(plain)) for pattern in patterns) / max(1, len(patterns))
 
 
 def _find(agent: Agent, tier: Tier, row: Row, score: float) -> Find:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from memos.memory.query_terms import STEM_CHARS, search_terms
+from memos.memory.query_terms import search_terms
 
 PAGE_SIZE = 5
 _LINE_LIMIT_CHARS = 600
 _BEFORE_CHARS = 80
 """So much of a long text is shown before the word that was looked for."""
+_STEM_CHARS = 6
+"""So much of a word is enough to see it again in another form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +36,16 @@ def page_text(lines: Sequence[Line], total: int, page: int, query: str = "") -> 
         return f"No results on page {page}: there are {total} in all, {PAGE_SIZE} a page."
     first = page * PAGE_SIZE + 1
     head = f"Showing {first}-{first + len(lines) - 1} of {total} results (page {page}):"
-    return "\n".join([head, *(_line(line, query) for line in lines)])
+    stems = [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)]
+    return "\n".join([head, *(_line(line, stems) for line in lines)])
 
 
-def _line(line: Line, query: str) -> str:
+def _line(line: Line, stems: Sequence[str]) -> str:
+    text = " ".join(line.text.split())
+    if len(text) > _LINE_LIMIT_CHARS:
+        text = _part(text, stems)
     speaker = f"{line.speaker}: " if line.speaker else ""
-    return f"[{line.at.astimezone():%Y-%m-%d %H:%M}] {speaker}{excerpt(line.text, query)}"
-
-
-def excerpt(text: str, query: str) -> str:
-    """Return `text` on one line; of a long one the part that has most of the words of `query`, and where it stands."""
-    line = " ".join(text.split())
-    if len(line) <= _LINE_LIMIT_CHARS:
-        return line
-    return _part(line, [term.strip('"').casefold()[:STEM_CHARS] for term in search_terms(query)])
+    return f"[{line.at.astimezone():%Y-%m-%d %H:%M}] {speaker}{text}"
 
 
 def _part(text: str, stems: Sequence[str]) -> str:
@@ -66,3 +64,11 @@ def _part(text: str, stems: Sequence[str]) -> str:
     where = f" from {start}" if start else ""
     shown = text[start : start + _LINE_LIMIT_CHARS]
     return f"{'…' if start else ''}{shown}… (characters{where} of {len(text)})"
+
+
+def excerpt(text: str, query: str) -> str:
+    """Return `text` on one line; of a long one the part that has most of the words of `query`, and where it stands."""
+    line = " ".join(text.split())
+    if len(line) <= _LINE_LIMIT_CHARS:
+        return line
+    return _part(line, [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)])

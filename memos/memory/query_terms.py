@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from memos.safe_text import storable
 
 TERM_LIMIT = 64
 """Terms looked for at most; a query of ten thousand words is cut to its first distinct ones."""
 
-STEM_CHARS = 6
-"""So much of a word is enough to see it again in another form."""
-
 _QUOTED = re.compile(r'"([^"]*)"')
 _BETWEEN_WORDS = re.compile(r"[\s,;!?()\[\]{}<>|*^~`…]+")
 _EDGES = ".:'-/&=\"_"
-_ENDING = re.compile(r"(?<=\w{3})(?:ing|ed|es|s)$")
-"""What a word may end with and still be the same word: full-text search goes by stems."""
 _TYPOGRAPHIC = str.maketrans("‘’ʼ“”„«»", "'''" + '"' * 5)
 
 _STOP_TEXT = """
@@ -65,20 +59,6 @@ def search_terms(text: str) -> list[str]:
 def fts_query(text: str) -> str | None:
     """Return an FTS5 expression that finds rows with any term of `text`, or None where it holds no word at all."""
     return " OR ".join(search_terms(text)) or None
-
-
-def word_patterns(query: str) -> list[re.Pattern[str]]:
-    """Return a pattern for each distinct word of `query`: it finds the word's forms in a text without accents."""
-    words = (word for term in search_terms(query) for word in re.findall(r"\w+", without_accents(term)))
-    stems = dict.fromkeys(_ENDING.sub("", word.casefold())[:STEM_CHARS] for word in words)
-    return [re.compile(rf"\b{re.escape(stem)}\w*", re.IGNORECASE) for stem in stems]
-
-
-def without_accents(text: str) -> str:
-    """Return a text of the same length whose letters have lost their accents, as in the index."""
-    if text.isascii():
-        return text
-    return "".join(unicodedata.normalize("NFD", character)[0] for character in text)
 
 
 def _word(piece: str) -> str:

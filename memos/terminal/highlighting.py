@@ -6,7 +6,7 @@ from rich.text import Text
 
 from memos.memory.finder import Find
 from memos.memory.pages import excerpt
-from memos.memory.query_terms import without_accents, word_patterns
+from memos.memory.word_forms import without_accents, word_patterns
 from memos.safe_text import safe_line
 from memos.terminal.wrapping import displayable
 
