@@ -134,7 +134,9 @@ def _json_object(line: bytes) -> dict[str, object]:
     except json.JSONDecodeError as error:
         raise Fault(f"no JSON ({error.msg} at character {error.pos + 1}); one object a line is meant") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
-        raise Fault("JSON that is nested too deep, or a number too long; role, content and created_at do") from error
+        raise Fault(
+            "nested too deep, or a number with too many digits; role, content and created_at are enough"
+        ) from error
     if not isinstance(given, dict):
         raise Fault('no JSON object; {"role": …, "content": …, "created_at": …} is meant')
     return given
