@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -279,3 +280,24 @@ def test_a_killed_import_goes_on_where_it_was(sam: AgentHome, places: Places, tm
     assert done.returncode == 0 and done.stderr == ""
     numbers = [int(row["content"].rpartition("n")[2]) for row in rows(sam)]
     assert numbers == list(range(20_000)) and sam.recall.counts() == (20_000, 0)
+
+
+@pytest.mark.terminal
+def test_progress_is_drawn_on_a_terminal_and_ctrl_c_says_how_to_go_on(
+    sam: AgentHome, places: Places, tmp_path: Path
+) -> None:
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "memos", "import", "messages", chats(tmp_path, 40_000), "--agent", "sam"],
+        env=clean_environ(places.data.parent, TERM="xterm-256color"),
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(24, 200),
+        cwd="/",
+    )
+    child.expect(r"% · \d,000 messages · [\d,]+ a second")
+    child.sendintr()
+    child.expect(r"Stopped\. Stored [\d,]+ messages with sam; .* The same command goes on\.")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
