@@ -83,6 +83,14 @@ def test_importing_twice_stores_once_and_says_so(
     assert sam.recall.counts() == (4, 0)
 
 
+def test_a_time_without_zone_is_local_and_the_same_message_wherever_it_is_read(sam: AgentHome, tmp_path: Path) -> None:
+    file = written(tmp_path, line(created_at="2024-03-01T14:05"))
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        done = memos(tmp_path / "home", "import", "messages", file, "--agent", "sam", environ={"TZ": zone})
+        assert done.returncode == 0, done.stderr
+    assert [row["created_at"] for row in rows(sam)] == ["2024-03-01T05:05:00+00:00"]
+
+
 def test_two_agents_may_have_the_same_message(sam: AgentHome, places: Places, tmp_path: Path) -> None:
     eve = agent_home(places.database.parent, name="eve")
     for agent in ("sam", "eve"):
