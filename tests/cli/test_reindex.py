@@ -16,6 +16,7 @@ import pytest
 from support.command_line import clean_environ, memos
 from support.fake_embeddings import FakeEmbeddings
 from support.fake_openai import refused_url
+from support.screens import saying, write_script
 from support.search_home import search_home
 
 from memos.config import Places
@@ -177,3 +178,20 @@ def test_show_says_who_gets_the_text(tmp_path: Path) -> None:
     assert f"the text of all messages and passages goes to host.example:1 ({MODEL})." in run.stdout
     assert "secret" not in run.stdout
     assert "goes to" not in memos(tmp_path, "configure", "--show").stdout
+
+
+def test_a_conversation_goes_on_by_words_where_the_embedder_is_dead(tmp_path: Path) -> None:
+    search = {"name": "conversation_search", "arguments": {"query": "honey", "request_heartbeat": True}}
+    script = write_script(tmp_path / "script.json", [{"calls": [search]}, {"calls": [search]}, saying("I looked.")])
+    run = memos(tmp_path, "run", "-m", script, *chosen(None, refused_url()), typed="Where is the honey?\nAnd now?\n")
+    assert run.returncode == 0 and "I looked." in run.stdout, run.stderr
+    assert (run.stdout + run.stderr).count("refused the connection") == 1
+    assert "goes to 127.0.0.1" in run.stdout + run.stderr
+
+
+def test_a_missing_key_of_the_embedder_is_no_reason_not_to_talk(tmp_path: Path) -> None:
+    script = write_script(tmp_path / "script.json", [saying("Hello.")])
+    options = ("-m", script, "--set", "memory.embedding=openai/text-embedding-3-small")
+    run = memos(tmp_path, "run", *options, typed="Hi.\n")
+    assert run.returncode == 0 and "Hello." in run.stdout, run.stderr
+    assert "OPENAI_API_KEY is not set" in run.stdout + run.stderr
