@@ -92,11 +92,11 @@ def _run(index: Index, indexer: Indexer, embedding: str, everything: bool) -> _D
             if left and not done:
                 turns.wait()
     except EmbeddingProblem as problem:
-        progress.end()
         raise EmbeddingProblem(
             f"{problem.what} {left:,} rows wait.", f"{problem.next_step.rstrip('.')}; then memos reindex"
         ) from problem
-    progress.end()
+    finally:
+        progress.end()
     return _Done(embedding, progress.rows, left, round(progress.seconds, 1))
 
 
