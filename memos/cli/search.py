@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from memos.cli.boot import open_index
 from memos.cli.days import span_of
 from memos.cli.printing import note, print_json, print_styled
 from memos.config import Places, Settings, read_config
@@ -56,7 +57,7 @@ def _found(query: str, agent: str | None, places: Sequence[Place], span: Span, l
     settings = Settings.resolve({}, os.environ, {}, read_config(where.config_file).given)
     database = Database.open(where.database)
     try:
-        index = Index.open(where.vectors, database, settings.config.memory.embedding)
+        index = open_index(settings, where, os.environ, database)
         try:
             if index.problem:
                 note(index.problem)
