@@ -12,7 +12,7 @@ from memos.memory.query_terms import search_terms
 PAGE_SIZE = 5
 NOTHING = "No results."
 PAGE_LIMIT_TOKENS = 1_500
-_LINE_LIMITS_CHARS = ((600, 160), (400, 120), (250, 80), (120, 40))
+_LINE_LIMITS_CHARS = ((600, 160), (400, 120), (250, 80), (120, 40), (100, 15))
 """So much of a hit and of a line beside it is shown: the first of these with which the page keeps its limit."""
 _TOKENS_A_CHARACTER = (0.25, 1.0)
 """Tokens of a character in ASCII and of any other, reckoned high."""
