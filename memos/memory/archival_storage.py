@@ -40,12 +40,12 @@ class ArchivalStorage:
 
     @function()
     def archival_memory_insert(self, content: str, tags: list[str] | None = None, replaces: str = "") -> str:
-        """Keep a passage in archival memory, for things too long or too special for core memory.
+        """Keep a passage in archival memory.
 
         Args:
-            content: The passage, understandable on its own: names, dates, no "he" or "yesterday".
-            tags: A few words to find it by.
-            replaces: Words of the one passage that this corrects; it is no longer found.
+            content: The passage, understandable on its own.
+            tags: Single words to find it by.
+            replaces: Words of the passage that this corrects.
         """
         text, named = content.strip(), checked_tags(tags)
         if not text:
@@ -67,11 +67,11 @@ class ArchivalStorage:
         """Search the passages in archival memory.
 
         Args:
-            query: What to look for: words, a name, a question. Empty: all with these tags or of this time.
-            page: Which page of results, from 0.
-            tags: Only passages with any of these tags.
-            start: Stored from then on, such as 2026-05, "last Tuesday", "in May".
-            end: Stored until then, included.
+            query: Words, a name or a question; empty: all.
+            page: From 0.
+            tags: Only with any of these.
+            start: Since when.
+            end: Until when.
         """
         scope = Scope(span=between(start, end), tags=checked_tags(tags))
         offset = checked_page(page) * PAGE_SIZE

@@ -164,15 +164,15 @@ class RecallStorage:
         end: str = "",
         around: int = 0,
     ) -> str:
-        """Search everything said in this conversation that is no longer in view.
+        """Search all that was said and is no longer in view.
 
         Args:
-            query: What to look for: words, a name, a question.
-            page: Which page of results, from 0.
-            roles: Only what these said.
-            start: Said from then on, such as 2026-05, "last Tuesday", "in May".
-            end: Said until then, included.
-            around: So many messages before and after each result as well, up to 3.
+            query: Words, a name or a question.
+            page: From 0.
+            roles: Only theirs.
+            start: Since when: 2026-05, last Tuesday, in May.
+            end: Until when, included.
+            around: Messages shown on both sides of each, up to 3.
         """
         scope = Scope(self._syscalls.seen_from, between(start, end), tuple(roles or ()))
         offset = checked_page(page) * PAGE_SIZE
@@ -184,12 +184,12 @@ class RecallStorage:
 
     @function(in_small_windows=False)
     def conversation_search_date(self, start_date: str, end_date: str, page: int = 0) -> str:
-        """List what was said between two days and is no longer in view, oldest first.
+        """List by day what was said and is no longer in view, oldest first.
 
         Args:
-            start_date: The first day, such as 2026-05-17, today, "last Tuesday"; "in May" is all of it.
-            end_date: The last day, included.
-            page: Which page of results, from 0.
+            start_date: First day: 2026-05-17, last Tuesday.
+            end_date: Last day, included.
+            page: From 0.
         """
         scope = Scope(self._syscalls.seen_from, between(start_date, end_date))
         where = f"FROM messages r WHERE r.agent_id = :agent_id AND {scope.condition('recall', 'r')}"

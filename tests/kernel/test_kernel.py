@@ -199,6 +199,7 @@ def test_a_processor_that_fails_is_told_in_one_sentence_and_the_message_is_kept(
 
     times = 9 if error == "overflow" else 1  # a prompt said to be too long is made shorter and sent again
     talk(home, [ScriptedReply(error=error)] * times, scene)
+    home.begin_turn()  # one that sees no queue
     assert "Precious words" in home.recall.conversation_search("precious")
 
 
