@@ -12,7 +12,7 @@ import heapq
 import json
 import re
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -196,7 +196,7 @@ class Search:
 
         values = scope.values | {"agent_id": agent_id}
         of_agent = f"SELECT r.seq FROM {self._table} r WHERE r.agent_id = :agent_id"  # noqa: S608
-        if scope.narrowed:
+        if replace(scope, roles=()).narrowed:
             condition = scope.condition(self._tier, "r", roles=False)
             inside = self._database.query(f"{of_agent} AND {condition}", values)
             return np.isin(seqs, [row["seq"] for row in inside])
