@@ -11,7 +11,8 @@ from memos.cli.days import span_of
 from memos.cli.printing import note, print_json, print_styled
 from memos.config import Places, Settings, read_config
 from memos.errors import AgentNotFound, BadInput
-from memos.memory.finder import Find, Finder, Finds, Place, Span, merged
+from memos.memory.dates import Span
+from memos.memory.finder import Find, Finder, Finds, Place, merged
 from memos.memory.index import Index
 from memos.safe_text import safe_line
 from memos.storage.agents import Agents

@@ -235,8 +235,11 @@ class Kernel:
 
     async def _execute(self, reply: Message, turn: Turn) -> list[FunctionResult]:
         turn.note_calls(reply.calls)
-        limit_chars = self.machine.main_context.result_limit_chars
-        return await self.machine.executor.execute(reply, turn, lambda body: self._publish(turn, body), limit_chars)
+        machine = self.machine
+        queue = machine.queue_manager.queue
+        turn.seen_from = queue[0].seq if queue and machine.processor.reads_queue else None
+        limit_chars = machine.main_context.result_limit_chars
+        return await machine.executor.execute(reply, turn, lambda body: self._publish(turn, body), limit_chars)
 
     def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:
         event = heartbeat_after(results)

@@ -10,7 +10,9 @@ from datetime import datetime
 from sqlite3 import Row
 from typing import Literal
 
+from memos.memory.dates import Span
 from memos.memory.index import Index
+from memos.memory.scope import Scope
 from memos.memory.search import Hit, Search
 from memos.memory.tiers import Tier
 from memos.memory.word_forms import coverage, word_patterns
@@ -18,7 +20,6 @@ from memos.storage.agents import Agent
 
 Place = Literal["recall", "archival", "core"]
 
-_ALL_HITS = 2**31
 _ROWS: Mapping[Tier, str] = {
     "recall": "SELECT seq, id, created_at, speaker, said AS text FROM messages"
     " WHERE seq IN (SELECT value FROM json_each(?))",
@@ -59,14 +60,6 @@ class Finds:
     degraded: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of time in UTC, `end` excluded; None where it has no bound."""
-
-    start: datetime | None = None
-    end: datetime | None = None
-
-
 _ANY_TIME = Span()
 
 
@@ -84,13 +77,10 @@ class Finder:
         )
 
     def _in(self, agent: Agent, tier: Tier, query: str, limit: int, span: Span) -> Finds:
-        found = self._searches[tier].find(agent.id, query, limit=limit if span == _ANY_TIME else _ALL_HITS)
+        found = self._searches[tier].find(agent.id, query, limit=limit, scope=Scope(span=span))
         rows = self._rows(tier, found.hits)
         finds = [_find(agent, tier, rows[hit.seq], hit.score) for hit in found.hits if hit.seq in rows]
-        if span == _ANY_TIME:
-            return Finds(found.total, tuple(finds), found.degraded)
-        finds = [find for find in finds if _holds(span, find.at)]
-        return Finds(len(finds), tuple(finds[:limit]), found.degraded)
+        return Finds(found.total, tuple(finds), found.degraded)
 
     def _rows(self, tier: Tier, hits: Sequence[Hit]) -> dict[int, Row]:
         seqs = json.dumps([hit.seq for hit in hits])
