@@ -17,7 +17,7 @@ from memos.errors import EmbeddingProblem
 from memos.memory.embedders import PAYER
 from memos.memory.tiers import TABLES, WAITING, Tier
 from memos.storage.database import Database
-from memos.storage.vectors import Nearest, VectorTable
+from memos.storage.vectors import CANDIDATES, Among, Nearest, VectorTable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from memos.memory.embedders import Embedder
 
     Floats = npt.NDArray[np.float32]
+    Seqs = npt.NDArray[np.int64]
 
 SEEN_WAITING = 256
 """So many of an agent's newest waiting rows are seen by meaning; beyond that (an import) words find them meanwhile."""
@@ -52,37 +53,33 @@ class DenseLeg:
         self._read: dict[int, tuple[str, Floats]] = {}
         self._lock = threading.Lock()
 
-    def nearest(self, agent_id: str, query: str) -> Nearest | None:
-        """Return an agent's rows by falling cosine to `query`; None where there is nothing to compare it with.
+    def nearest(self, agent_id: str, query: str, among: Among = Among()) -> Nearest | None:
+        """Return an agent's nearest rows by falling cosine to `query`; None where there is nothing to compare it with.
 
         Raises: EmbeddingProblem (once an outage: the next searches get None), DataDamaged.
         """
         try:
-            return self._nearest(agent_id, query)
+            return self._nearest(agent_id, query, among)
         except EmbeddingProblem:
             if self._outage.told:
                 return None
             self._outage.told = True
             raise
 
-    def _nearest(self, agent_id: str, query: str) -> Nearest | None:
+    def _nearest(self, agent_id: str, query: str, among: Among) -> Nearest | None:
         import numpy as np
 
         waiting = self._waiting(agent_id)
         if not waiting and not self.table.exists():
             return None  # the embedder need not be loaded for it
         vector = self._embedded(agent_id, [query])[0]
-        indexed = self.table.nearest(agent_id, vector)
+        indexed = self.table.nearest(agent_id, vector, CANDIDATES, among)
         if not waiting:
             return indexed
         vectors = self.vectors(waiting)
         usable = np.isfinite(vectors).all(axis=1)
         seqs = np.array([row["seq"] for row in waiting], dtype=np.int64)
-        other = ~np.isin(indexed.seqs, seqs)  # a row that waits again has other words now
-        seqs = np.concatenate([indexed.seqs[other], seqs[usable]])
-        cosines = np.concatenate([indexed.cosines[other], vectors[usable] @ vector])
-        order = np.lexsort((-seqs, -cosines))
-        return Nearest(seqs[order], cosines[order])
+        return _together(indexed, seqs, seqs[usable], vectors[usable] @ vector, among)
 
     def vectors(self, rows: Sequence[Row]) -> Floats:
         """Return the vectors (n, dims) of rows (`seq`, `agent_id`, `search_text`), each computed once in a process.
@@ -117,9 +114,10 @@ class DenseLeg:
         return vectors
 
     def _waiting(self, agent_id: str) -> Sequence[Row]:
+        # The plus: by the index of the outbox, and not through all that the agent has.
         return self._database.query(
             f"SELECT seq, agent_id, search_text FROM {TABLES[self._tier]} WHERE {WAITING[self._tier]}"  # noqa: S608
-            f" AND superseded_by IS NULL AND agent_id = ? ORDER BY seq DESC LIMIT {SEEN_WAITING}",
+            f" AND superseded_by IS NULL AND +agent_id = ? ORDER BY seq DESC LIMIT {SEEN_WAITING}",
             (agent_id,),
         )
 
@@ -128,6 +126,26 @@ def legs(database: Database, embedder: Embedder, tables: Mapping[Tier, VectorTab
     """Return the dense leg of each tier."""
     outage = Outage()
     return {tier: DenseLeg(database, tier, embedder, table, outage) for tier, table in tables.items()}
+
+
+def _together(indexed: Nearest, waiting: Seqs, seqs: Seqs, cosines: Floats, among: Among) -> Nearest:
+    """Return what is nearest in the index and among waiting rows, of which `seqs` have `cosines`."""
+    import numpy as np
+
+    other = ~np.isin(indexed.seqs, waiting)  # a row that waits again has other words now
+    kept = among.kept(seqs)
+    near_seqs = np.concatenate([indexed.seqs[other], seqs[kept]])
+    near = np.concatenate([indexed.cosines[other], cosines[kept]])
+    order = np.lexsort((-near_seqs, -near))
+    known = dict(zip(seqs.tolist(), cosines.tolist(), strict=True))
+
+    def of(wanted: Seqs) -> Floats:
+        found = indexed.of(wanted)
+        for place in np.flatnonzero(np.isin(wanted, waiting)):
+            found[place] = known.get(int(wanted[place]), np.nan)
+        return found
+
+    return Nearest(near_seqs[order], near[order], min(indexed.lowest, float(cosines[kept].min(initial=1.0))), of)
 
 
 def _agent_of(row: Row) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memos.memory.dense_leg import DenseLeg
+    from memos.storage.vectors import Among, Nearest
 
     Seqs = npt.NDArray[np.int64]
 
@@ -44,6 +46,8 @@ SMOOTHED_HITS = 200
 """So many of the best hits are looked at together with their neighbours; the order of the rest is by their score."""
 COMMON_ROWS = 5_000
 """A term in more rows than this produces no hits while the query has a rarer one."""
+RANKED_ROWS = 3_000
+"""The rarest terms of a query that have so many rows together produce hits; further ones only add to their scores."""
 CAPPED_HITS = 5_000
 """A query of common terms alone is answered from so many of its newest rows."""
 
@@ -74,10 +78,25 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """The dense leg: for every row its cosine to the query, brought to 0..1; `near` are hits by themselves."""
+    """The dense leg: the cosines of rows to the query, brought to 0..1; `near` are hits by themselves."""
 
-    scores: Mapping[int, float] = field(default_factory=dict)
     near: tuple[int, ...] = ()
+    nearest: Nearest | None = None
+    scores: dict[int, float] = field(default_factory=dict)
+    """Of the rows it was told to `learn`: an agent may have a million, and a search needs hundreds."""
+
+    def learn(self, seqs: Iterable[int]) -> None:
+        """Have the scores of rows at hand, those that matter most first. Raises: DataDamaged."""
+        new = [seq for seq in seqs if seq not in self.scores]
+        if self.nearest is None or not new:
+            return
+        import numpy as np
+
+        lowest, highest = self.nearest.lowest, float(self.nearest.cosines[0])
+        scores = (self.nearest.of(np.array(new, dtype=np.int64)) - lowest) / max(highest - lowest, 1e-6)
+        self.scores.update(
+            (seq, score) for seq, score in zip(new, scores.tolist(), strict=True) if math.isfinite(score)
+        )
 
     def fused(self, seq: int, lexical: float) -> float:
         """Return the score of a row; while its vector is not written yet, its words speak for its meaning too."""
@@ -114,8 +133,8 @@ class Search:
         if not query.strip(" *") and scope.narrowed:
             return self._listed(agent_id, limit, offset, scope)
         lexical = self._lexical(agent_id, search_terms(query), scope)
-        meaning, degraded = self._meaning(agent_id, query, scope)
-        scores = {seq: meaning.fused(seq, score) for seq, score in lexical.items()}
+        meaning, degraded = self._meaning(agent_id, query, scope, lexical)
+        scores = {seq: meaning.fused(seq, score) for seq, score in lexical.items()} if meaning.scores else dict(lexical)
         for seq in meaning.near:
             scores.setdefault(seq, meaning.fused(seq, 0.0))
         doubtful = scores.keys() if scope.roles else scores.keys() - lexical.keys()
@@ -142,68 +161,121 @@ class Search:
         if not words:
             return {}
         terms = [spaced(word) for word in words]
-        rare = self._rare(terms)
-        sql = (
-            f"SELECT r.seq, -bm25({self._table}_fts) AS score FROM {self._table}_fts"  # noqa: S608
+        rare, further = self._rare(terms)
+        scores = self._by_rare(agent_id, rare, further, scope) if rare else self._newest(agent_id, terms, scope)
+        best = max(scores.values(), default=0.0)
+        return {seq: score / best if best > 0 else 1.0 for seq, score in scores.items()}
+
+    def _by_rare(self, agent_id: str, rare: list[str], further: Mapping[str, int], scope: Scope) -> dict[int, float]:
+        """Return the score of every row with a rare term: its bm25, and about the part of further terms in it."""
+        any_rare = " OR ".join(rare)
+        found = self._database.query(
+            f"SELECT r.seq, -bm25({self._table}_fts) AS score {self._matching(scope)}",
+            scope.values | {"terms": any_rare, "agent_id": agent_id},
+        )
+        scores = {seq: score for seq, score in found}
+        newest = self._database.query(f"SELECT max(seq) FROM {self._table}")[0][0] or 0  # noqa: S608
+        both = f"SELECT rowid FROM {self._table}_fts WHERE {self._table}_fts MATCH ?"  # noqa: S608
+        for term, rows in further.items():
+            for (seq,) in self._database.query(both, (f"({any_rare}) AND {term}",)):
+                if seq in scores:
+                    scores[seq] += _weight(rows, newest)
+        return scores
+
+    def _newest(self, agent_id: str, terms: list[str], scope: Scope) -> dict[int, float]:
+        """Return the scores of the newest rows with a common term: the terms they have, by how few of them do.
+
+        This is bm25 without what costs a look at all rows of each term.
+        """
+        found = self._database.query(
+            f"SELECT r.seq {self._matching(scope)} ORDER BY {self._table}_fts.rowid DESC LIMIT {CAPPED_HITS}",
+            scope.values | {"terms": " OR ".join(terms), "agent_id": agent_id},
+        )
+        scores = {row["seq"]: 0.0 for row in found}
+        having = (
+            f"SELECT rowid FROM {self._table}_fts WHERE {self._table}_fts MATCH ? AND rowid >= ?"  # noqa: S608
+            f" ORDER BY rowid DESC LIMIT {10 * CAPPED_HITS}"  # other agents' rows are among them
+        )
+        for term in terms if scores else ():
+            rows = [seq for (seq,) in self._database.query(having, (term, min(scores))) if seq in scores]
+            weight = _weight(len(rows), len(scores))
+            for seq in rows:
+                scores[seq] += weight
+        return scores
+
+    def _matching(self, scope: Scope) -> str:
+        """Return FROM and WHERE of an agent's rows `r` in `scope` with any of `:terms`, whatever their role."""
+        return (
+            f"FROM {self._table}_fts"
             f" CROSS JOIN {self._table} r ON r.seq = {self._table}_fts.rowid"  # CROSS: from the words to the rows
             f" WHERE {self._table}_fts MATCH :terms AND r.agent_id = :agent_id"
             f" AND {scope.condition(self._tier, 'r', roles=False)}"
         )
-        if not rare:
-            sql += f" ORDER BY {self._table}_fts.rowid DESC LIMIT {CAPPED_HITS}"
-        values = scope.values | {"terms": " OR ".join(rare or terms), "agent_id": agent_id}
-        found = self._database.query(sql, values)
-        best = max((score for _, score in found), default=0.0)
-        return {seq: score / best if best > 0 else 1.0 for seq, score in found}
 
-    def _rare(self, terms: list[str]) -> list[str]:
-        """Return the terms that are cheap to rank: ranking a word of most of a million rows takes a second."""
+    def _rare(self, terms: list[str]) -> tuple[list[str], dict[str, int]]:
+        """Return the terms that produce hits, and further ones, each with its rows, that only add to their scores.
+
+        Ranking a word of most of a million rows takes a second, and 5,000 rows of rarer ones 20 ms.
+        """
         newest = self._database.query(f"SELECT max(seq) FROM {self._table}")[0][0] or 0  # noqa: S608
         if newest <= COMMON_ROWS:
-            return terms
+            return terms, {}
         count = (
             f"SELECT count(*) FROM (SELECT 1 FROM {self._table}_fts WHERE {self._table}_fts MATCH ?"  # noqa: S608
             f" LIMIT {COMMON_ROWS + 1})"
         )
-        return [term for term in terms if 0 < self._database.query(count, (term,))[0][0] <= COMMON_ROWS]
+        rows = {term: self._database.query(count, (term,))[0][0] for term in terms}
+        rare: list[str] = []
+        further: dict[str, int] = {}
+        together = 0
+        for term in sorted((term for term in terms if 0 < rows[term] <= COMMON_ROWS), key=rows.__getitem__):
+            together += rows[term]
+            if not rare or together <= RANKED_ROWS:
+                rare.append(term)
+            else:
+                further[term] = rows[term]
+        return rare, further
 
     # --- meaning -------------------------------------------------------------------------------------------
 
-    def _meaning(self, agent_id: str, query: str, scope: Scope) -> tuple[_Meaning, str | None]:
-        """Return the dense leg, and the reason to tell where there is none though there should be."""
+    def _meaning(
+        self, agent_id: str, query: str, scope: Scope, lexical: Mapping[int, float]
+    ) -> tuple[_Meaning, str | None]:
+        """Return the dense leg, which has learned the hits by words, and the reason to tell where there is none though
+        there should be."""
         if self._dense is None or not query.strip():
             return _Meaning(), None
         try:
-            nearest = self._dense.nearest(agent_id, query)
+            nearest = self._dense.nearest(agent_id, query, self._among(agent_id, scope))
+            if nearest is None or not len(nearest.seqs):
+                return _Meaning(), None
+            near = nearest.seqs[:DENSE_HITS][nearest.cosines[:DENSE_HITS] >= DENSE_FLOOR]
+            meaning = _Meaning(tuple(near.tolist()), nearest)
+            meaning.learn(meaning.near)
+            meaning.learn(sorted(lexical, key=lexical.__getitem__, reverse=True))
         except (EmbeddingProblem, DataDamaged) as problem:
             told, self._degraded_told = self._degraded_told, True
             return _Meaning(), None if told else str(problem)
         self._degraded_told = False
-        if nearest is None:
-            return _Meaning(), None
-        wanted = self._wanted(agent_id, nearest.seqs, scope)
-        seqs, cosines = nearest.seqs[wanted], nearest.cosines[wanted]
-        if not len(seqs):
-            return _Meaning(), None
-        lowest, span = cosines[-1], max(float(cosines[0] - cosines[-1]), 1e-6)
-        scores = dict(zip(seqs.tolist(), ((cosines - lowest) / span).tolist(), strict=True))
-        near = seqs[:DENSE_HITS][cosines[:DENSE_HITS] >= DENSE_FLOOR]
-        return _Meaning(scores, tuple(near.tolist())), None
+        return meaning, None
 
-    def _wanted(self, agent_id: str, seqs: Seqs, scope: Scope) -> npt.NDArray[np.bool_]:
-        """Return which of many rows are in `scope`, whatever their role."""
+    def _among(self, agent_id: str, scope: Scope) -> Among:
+        """Return which rows are in `scope`, whatever their role."""
         import numpy as np
 
-        values = scope.values | {"agent_id": agent_id}
-        of_agent = f"SELECT r.seq FROM {self._table} r WHERE r.agent_id = :agent_id"  # noqa: S608
+        from memos.storage.vectors import Among
+
+        def seqs(condition: str) -> Seqs:
+            values = scope.values | {"agent_id": agent_id}
+            found = self._database.query(
+                f"SELECT r.seq FROM {self._table} r WHERE r.agent_id = :agent_id AND {condition}",  # noqa: S608
+                values,
+            )
+            return np.array([row["seq"] for row in found], dtype=np.int64)
+
         if replace(scope, roles=()).narrowed:
-            condition = scope.condition(self._tier, "r", roles=False)
-            inside = self._database.query(f"{of_agent} AND {condition}", values)
-            return np.isin(seqs, [row["seq"] for row in inside])
-        if scope.hidden_from is None:
-            return np.ones(len(seqs), dtype=np.bool_)
-        outside = self._database.query(f"{of_agent} AND {in_view('r')}", values)
-        return np.isin(seqs, [row["seq"] for row in outside], invert=True)
+            return Among(only=seqs(scope.condition(self._tier, "r", roles=False)))
+        return Among() if scope.hidden_from is None else Among(without=seqs(in_view("r")))
 
     # --- ranking -------------------------------------------------------------------------------------------
 
@@ -224,6 +296,7 @@ class Search:
         rows = self._rows(agent_id, best, scope)
         beside = {seq for row in rows.values() for seq in (row.before, row.after) if seq is not None}
         rows |= self._rows(agent_id, beside - rows.keys(), scope)
+        meaning.learn(rows)
         speaker = _named_speaker(query, {row.speaker for row in rows.values()})
 
         def score(seq: int | None) -> float:
@@ -265,6 +338,11 @@ class Search:
             f"SELECT {which}(n.seq) FROM messages n WHERE n.agent_id = r.agent_id AND n.session IS r.session"  # noqa: S608
             f" AND n.seq {order} r.seq AND {scope.condition(self._tier, 'n', roles=False)}"
         )
+
+
+def _weight(rows: int, of_rows: int) -> float:
+    """Return what a term counts that stands in `rows` of `of_rows`, as bm25 has it."""
+    return max(math.log((of_rows - rows + 0.5) / (rows + 0.5)), 1e-6)
 
 
 def _named_speaker(query: str, speakers: Iterable[str]) -> str | None:

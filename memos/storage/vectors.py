@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,9 +26,19 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
     Seqs = npt.NDArray[np.int64]
+    Mask = npt.NDArray[np.bool_]
 
 MATRIX_LIMIT_ROWS = 100_000
-"""Up to so many rows an agent's vectors are held in memory (150 MB at 384 dimensions), ten times faster to search."""
+"""Up to so many rows an agent's vectors are held in memory (150 MB at 384 dimensions) and all compared; a table of
+more rows gets an approximate index."""
+CANDIDATES = 500
+"""So many of the nearest rows are found where an agent has too many to compare all."""
+LOOKED_UP_ROWS = 500
+"""So many rows of such an agent get their true cosine by their `seq`: 15 ms."""
+
+_NARROW_ROWS = 2_000  # among so few rows, those of such an agent are all compared too
+_SAMPLE_ROWS = 2_000  # they tell what cosines an agent's rows have
+_PROBES = 20  # partitions of the index that are looked at, of 2,000 rows each
 
 _FRAGMENTS_BEFORE_COMPACTION = 100
 _KEPT_VERSIONS = timedelta(days=1)  # a reader in another process may still stand on an older version
@@ -45,16 +55,38 @@ class VectorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """Which rows may be found: `only` these, and none of those in `without`; None is no bound."""
+
+    only: Seqs | None = None
+    without: Seqs | None = None
+
+    def kept(self, seqs: Seqs) -> Mask:
+        """Return which of `seqs` (n,) may be found."""
+        import numpy as np
+
+        kept = np.ones(len(seqs), dtype=np.bool_) if self.only is None else np.isin(seqs, self.only)
+        return kept if self.without is None else kept & np.isin(seqs, self.without, invert=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Nearest:
-    """Rows by falling cosine: `seqs` (n,) int64 and `cosines` (n,) float32."""
+    """Rows by falling cosine: `seqs` (n,) int64 and `cosines` (n,) float32, with what is known of the other rows.
+
+    `lowest` is the cosine of the farthest row. `of` gives the cosines of any rows, NaN for those that have no vector.
+    Where an agent has too many rows to compare all, `lowest` is that of a sample, and rows after the first
+    LOOKED_UP_ROWS given to `of` get the sample's mean. `of` raises DataDamaged.
+    """
 
     seqs: Seqs
     cosines: Floats
+    lowest: float
+    of: Callable[[Seqs], Floats]
 
 
 @dataclass(frozen=True, slots=True)
 class _Matrix:
-    """All vectors of one agent at one version of the table."""
+    """All vectors of one agent at one version of the table, in the order of `seqs`."""
 
     agent_id: str
     version: int
@@ -77,6 +109,8 @@ class VectorTable:
         self._lock = threading.Lock()
         self._table: Any = None
         self._matrix: _Matrix | None = None
+        self._rows_at: tuple[str, int, int] | None = None  # agent, version of the table, rows
+        self._sample: tuple[str, Floats] | None = None
         self._damaged = False
 
     def exists(self) -> bool:
@@ -142,10 +176,13 @@ class VectorTable:
         with self._translated():
             return int(table.count_rows()) if table is not None else 0
 
-    def nearest(self, agent_id: str, vector: Floats, limit: int | None = None) -> Nearest:
-        """Return an agent's rows by falling cosine to `vector` (dims,), exactly; `limit` None means all of them.
+    def nearest(self, agent_id: str, vector: Floats, limit: int | None = None, among: Among = Among()) -> Nearest:
+        """Return an agent's rows by falling cosine to `vector` (dims,), at most `limit`.
 
-        Without a table there are none. Raises: EmbeddingProblem (wrong dimension, NaN), DataDamaged.
+        Up to MATRIX_LIMIT_ROWS rows of the agent all are compared, and without a limit all are returned. Beyond that
+        the nearest CANDIDATES are found by the approximate index, where it is built, and rows it lacks are compared;
+        their cosines are true ones. Without a table there are none. Raises: EmbeddingProblem (wrong dimension, NaN),
+        DataDamaged.
         """
         import numpy as np
 
@@ -156,13 +193,13 @@ class VectorTable:
                 break
             try:
                 with self._translated():
-                    return self._searched(table, agent_id, query, limit)
+                    return self._searched(table, agent_id, query, limit, among)
             except DataDamaged:
                 self._forget_handle()  # another process may have made the table anew
                 if attempt == 2:
                     self._damaged = True
                     raise
-        return Nearest(np.empty(0, np.int64), np.empty(0, np.float32))
+        return _ranked(np.empty(0, np.int64), np.empty((0, self.dims), np.float32), query, limit, among)
 
     def needs_compaction(self) -> bool:
         """Return whether so many small writes have gathered that reading suffers; a look of 1 ms at an open table."""
@@ -210,7 +247,7 @@ class VectorTable:
 
     def _forget_handle(self) -> None:
         with self._lock:
-            self._table = self._matrix = None
+            self._table = self._matrix = self._rows_at = self._sample = None
 
     def _opened(self) -> Any:
         with self._lock:
@@ -280,39 +317,134 @@ class VectorTable:
         }
         return pa.table(columns, schema=self._schema(self.dims))
 
-    def _searched(self, table: Any, agent_id: str, query: Floats, limit: int | None) -> Nearest:
-        if table.count_rows() <= MATRIX_LIMIT_ROWS:
-            return _ranked(self._matrix_of(table, agent_id), query, limit)
-        return _scanned(table, agent_id, query, limit)
+    def _searched(self, table: Any, agent_id: str, query: Floats, limit: int | None, among: Among) -> Nearest:
+        rows = self._rows_of(table, agent_id)
+        if rows > MATRIX_LIMIT_ROWS:
+            return self._picked(table, agent_id, query, limit or CANDIDATES, among)
+        matrix = self._matrix_of(table, agent_id, rows)
+        return _ranked(matrix.seqs, matrix.vectors, query, limit, among)
 
-    def _matrix_of(self, table: Any, agent_id: str) -> _Matrix:
+    def _rows_of(self, table: Any, agent_id: str) -> int:
+        """Return how many rows an agent has; in a table that is small itself, the rows of all."""
+        from lancedb.expr import col, lit
+
+        version = int(table.version)
+        if self._rows_at is None or self._rows_at[:2] != (agent_id, version):
+            rows = int(table.count_rows())
+            if rows > MATRIX_LIMIT_ROWS:
+                rows = int(table.count_rows((col("agent_id") == lit(agent_id)).to_sql()))
+            self._rows_at = (agent_id, version, rows)
+        return self._rows_at[2]
+
+    def _matrix_of(self, table: Any, agent_id: str, rows: int) -> _Matrix:
         from lancedb.expr import col, lit
 
         with self._lock:
             matrix, version = self._matrix, int(table.version)
             if matrix is not None and (matrix.agent_id, matrix.version) == (agent_id, version):
                 return matrix
-            rows = table.search().where(col("agent_id") == lit(agent_id)).select(["seq", "vector"]).to_arrow()
-            vectors = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            matrix = _Matrix(agent_id, version, rows["seq"].to_numpy(), vectors.reshape(-1, self.dims))
-            self._matrix = matrix
-            return matrix
+            self._matrix = matrix = None  # two of them need not be held at once
+            seqs, vectors = _read(table.search().where(col("agent_id") == lit(agent_id)), rows, self.dims)
+            if (seqs[1:] < seqs[:-1]).any():
+                order = seqs.argsort()
+                seqs, vectors = seqs[order], vectors[order]
+            self._matrix = _Matrix(agent_id, version, seqs, vectors)
+            return self._matrix
+
+    def _picked(self, table: Any, agent_id: str, query: Floats, limit: int, among: Among) -> Nearest:
+        """Return the nearest of very many rows. LanceDB compares all where it has no index."""
+        import numpy as np
+        from lancedb.expr import col, lit
+
+        sample = self._sample_of(table, agent_id) @ query
+
+        def of(seqs: Seqs) -> Floats:
+            found, vectors = self._looked_up(table, agent_id, seqs[:LOOKED_UP_ROWS])
+            cosines = np.full(len(seqs), sample.mean(), np.float32)
+            cosines[:LOOKED_UP_ROWS] = _cosines_of(seqs[:LOOKED_UP_ROWS], found, vectors @ query)
+            return cosines
+
+        if among.only is not None and len(among.only) <= _NARROW_ROWS:
+            return _ranked(*self._looked_up(table, agent_id, among.only), query, limit, among)
+        where = col("agent_id") == lit(agent_id)
+        if among.only is not None:  # most often a span of time, so of `seq`
+            where = where & (col("seq") >= lit(int(among.only.min()))) & (col("seq") <= lit(int(among.only.max())))
+        search = table.search(query).distance_type("cosine").where(where).nprobes(_PROBES).refine_factor(1)
+        rows = search.select(["seq", "_distance"]).limit(limit).to_arrow()
+        picked, near = rows["seq"].to_numpy(), 1 - rows["_distance"].to_numpy()
+        by_seq = picked.argsort()
+
+        def known_or_looked_up(seqs: Seqs) -> Floats:
+            cosines = _cosines_of(seqs, picked[by_seq], near[by_seq])
+            unknown = np.isnan(cosines)
+            if unknown.any():
+                cosines[unknown] = of(seqs[unknown])
+            return cosines
+
+        kept = among.kept(picked)
+        order = np.lexsort((-picked[kept], -near[kept]))
+        lowest = float(min(sample.min(), near.min(initial=1.0)))
+        return Nearest(picked[kept][order], near[kept][order], lowest, known_or_looked_up)
+
+    def _sample_of(self, table: Any, agent_id: str) -> Floats:
+        from lancedb.expr import col, lit
+
+        if self._sample is None or self._sample[0] != agent_id:
+            _, vectors = _read(
+                table.search().where(col("agent_id") == lit(agent_id)).limit(_SAMPLE_ROWS), _SAMPLE_ROWS, self.dims
+            )
+            self._sample = (agent_id, vectors)
+        return self._sample[1]
+
+    def _looked_up(self, table: Any, agent_id: str, seqs: Seqs) -> tuple[Seqs, Floats]:
+        """Return those of `seqs` that the agent has, in order, and their vectors. Raises: DataDamaged."""
+        from lancedb.expr import col, lit
+
+        where = col("seq").isin([int(seq) for seq in seqs] or [-1]) & (col("agent_id") == lit(agent_id))
+        with self._translated():
+            found, vectors = _read(table.search().where(where), len(seqs), self.dims)
+        order = found.argsort()
+        return found[order], vectors[order]
 
 
-def _ranked(matrix: _Matrix, query: Floats, limit: int | None) -> Nearest:
+def _read(search: Any, rows: int, dims: int) -> tuple[Seqs, Floats]:
+    """Return the `seq` and the vectors of what a query without a vector finds: at most `rows`, held once."""
     import numpy as np
 
-    cosines = matrix.vectors @ query
-    order = np.lexsort((-matrix.seqs, -cosines))[:limit]  # of equals the newest first, at every call
-    return Nearest(matrix.seqs[order], cosines[order])
+    seqs, vectors = np.empty(rows, np.int64), np.empty((rows, dims), np.float32)
+    end = 0
+    for batch in search.select(["seq", "vector"]).to_batches():
+        start, end = end, end + batch.num_rows
+        if end > len(seqs):  # written meanwhile
+            raise ValueError("more rows than there were")
+        seqs[start:end] = batch["seq"].to_numpy()
+        vectors[start:end] = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, dims)
+    return seqs[:end], vectors[:end]
 
 
-def _scanned(table: Any, agent_id: str, query: Floats, limit: int | None) -> Nearest:
-    from lancedb.expr import col, lit
+def _ranked(seqs: Seqs, vectors: Floats, query: Floats, limit: int | None, among: Among) -> Nearest:
+    """Return the rows `seqs`, which are in order, by falling cosine of their vectors; all of them are compared."""
+    import numpy as np
 
-    search = table.search(query).distance_type("cosine").where(col("agent_id") == lit(agent_id))
-    rows = search.select(["seq", "_distance"]).limit(limit or table.count_rows()).to_arrow()
-    return Nearest(rows["seq"].to_numpy(), 1 - rows["_distance"].to_numpy())
+    cosines = vectors @ query
+    kept = among.kept(seqs)
+    near_seqs, near = seqs[kept], cosines[kept]
+    lowest = float(near.min(initial=1.0))
+    if limit is not None and limit < len(near):
+        enough = near >= np.partition(near, -limit)[-limit]
+        near_seqs, near = near_seqs[enough], near[enough]
+    order = np.lexsort((-near_seqs, -near))[:limit]  # of equals the newest first, at every call
+    return Nearest(near_seqs[order], near[order], lowest, lambda wanted: _cosines_of(wanted, seqs, cosines))
+
+
+def _cosines_of(wanted: Seqs, seqs: Seqs, cosines: Floats) -> Floats:
+    """Return the cosines of the `wanted` among `seqs`, which are in order; NaN where there is none."""
+    import numpy as np
+
+    if not len(seqs):
+        return np.full(len(wanted), np.nan, np.float32)
+    place = np.searchsorted(seqs, wanted).clip(max=len(seqs) - 1)
+    return np.where(seqs[place] == wanted, cosines[place], np.float32(np.nan)).astype(np.float32)
 
 
 def _unit(vectors: Floats, dims: int) -> Floats:
