@@ -122,8 +122,8 @@ class Indexer:
             if rows:
                 leg.vectors(rows)
         for leg in self._legs.values():
-            if leg.table.needs_compaction():
-                leg.table.compact()
+            if leg.table.needs_upkeep():
+                leg.table.keep_up()
         return 0
 
     def _claim_space(self) -> bool:

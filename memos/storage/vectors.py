@@ -10,15 +10,16 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memos.errors import DataDamaged, EmbeddingProblem
+from memos.storage import vector_index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ MATRIX_LIMIT_ROWS = 100_000
 more rows gets an approximate index."""
 CANDIDATES = 500
 """So many of the nearest rows are found where an agent has too many to compare all."""
-LOOKED_UP_ROWS = 500
+LOOKED_UP_ROWS = 400
 """So many rows of such an agent get their true cosine by their `seq`: 15 ms."""
 
 _NARROW_ROWS = 2_000  # among so few rows, those of such an agent are all compared too
@@ -41,7 +42,7 @@ _SAMPLE_ROWS = 2_000  # they tell what cosines an agent's rows have
 _PROBES = 20  # partitions of the index that are looked at, of 2,000 rows each
 
 _FRAGMENTS_BEFORE_COMPACTION = 100
-_KEPT_VERSIONS = timedelta(days=1)  # a reader in another process may still stand on an older version
+_ROWS_PER_FURTHER_FRAGMENT = 4_000  # merging a big table costs more
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class VectorTable:
         self._rows_at: tuple[str, int, int] | None = None  # agent, version of the table, rows
         self._sample: tuple[str, Floats] | None = None
         self._damaged = False
+        self._upkeep: subprocess.Popen[bytes] | None = None
 
     def exists(self) -> bool:
         """Return whether there is a table that has not been found damaged, without opening it."""
@@ -201,17 +203,23 @@ class VectorTable:
                     raise
         return _ranked(np.empty(0, np.int64), np.empty((0, self.dims), np.float32), query, limit, among)
 
-    def needs_compaction(self) -> bool:
-        """Return whether so many small writes have gathered that reading suffers; a look of 1 ms at an open table."""
-        table = self._table
-        if table is None:
-            return False
-        with self._translated():
-            fragments = table.stats()["fragment_stats"]["num_fragments"]
-            return bool(fragments > _FRAGMENTS_BEFORE_COMPACTION)
+    def needs_upkeep(self) -> bool:
+        """Return whether so many small writes have gathered that reading suffers, or a big table lacks its index.
 
-    def compact(self) -> None:
-        """Merge small writes and drop versions older than a day; readers and writers go on meanwhile.
+        That is a look of 2 ms at an open table. While its index is built, and after that has failed, it needs nothing.
+        """
+        if self._table is None or (self._upkeep is not None and self._upkeep.poll() != 0):
+            return False
+        table = self._latest()
+        with self._translated():
+            fragments, rows = table.stats()["fragment_stats"]["num_fragments"], table.count_rows()
+            if fragments > _FRAGMENTS_BEFORE_COMPACTION + rows // _ROWS_PER_FURTHER_FRAGMENT:
+                return True
+            return bool(rows > MATRIX_LIMIT_ROWS and not vector_index.has_index(table))
+
+    def keep_up(self) -> None:
+        """Merge small writes and drop versions older than a day; of a big table this and its index are left to a
+        process of its own. Readers and writers go on meanwhile.
 
         Raises: DataDamaged. Losing a race against another process is none: the next time will do.
         """
@@ -219,16 +227,19 @@ class VectorTable:
         if table is None:
             return
         try:
-            table.optimize(cleanup_older_than=_KEPT_VERSIONS)
+            if table.count_rows() > MATRIX_LIMIT_ROWS:
+                self._upkeep = vector_index.start(self.folder, self.name)
+            else:
+                table.optimize(cleanup_older_than=vector_index.KEPT_VERSIONS)
         except Exception as error:
             if "onflict" not in str(error):
                 with self._translated():
                     raise
 
     def close(self) -> None:
-        """Compact if many writes have gathered, then let go of the table and its matrix."""
-        if not self._damaged and self.needs_compaction():
-            self.compact()
+        """Keep the table up if it needs that, then let go of it and of its matrix."""
+        if not self._damaged and self.needs_upkeep():
+            self.keep_up()
         self._forget_handle()
 
     # --- opening -------------------------------------------------------------------------------------------
@@ -356,12 +367,12 @@ class VectorTable:
         import numpy as np
         from lancedb.expr import col, lit
 
-        sample = self._sample_of(table, agent_id) @ query
+        sample = _cosines(self._sample_of(table, agent_id), query)
 
         def of(seqs: Seqs) -> Floats:
             found, vectors = self._looked_up(table, agent_id, seqs[:LOOKED_UP_ROWS])
             cosines = np.full(len(seqs), sample.mean(), np.float32)
-            cosines[:LOOKED_UP_ROWS] = _cosines_of(seqs[:LOOKED_UP_ROWS], found, vectors @ query)
+            cosines[:LOOKED_UP_ROWS] = _cosines_of(seqs[:LOOKED_UP_ROWS], found, _cosines(vectors, query))
             return cosines
 
         if among.only is not None and len(among.only) <= _NARROW_ROWS:
@@ -426,7 +437,7 @@ def _ranked(seqs: Seqs, vectors: Floats, query: Floats, limit: int | None, among
     """Return the rows `seqs`, which are in order, by falling cosine of their vectors; all of them are compared."""
     import numpy as np
 
-    cosines = vectors @ query
+    cosines = _cosines(vectors, query)
     kept = among.kept(seqs)
     near_seqs, near = seqs[kept], cosines[kept]
     lowest = float(near.min(initial=1.0))
@@ -435,6 +446,14 @@ def _ranked(seqs: Seqs, vectors: Floats, query: Floats, limit: int | None, among
         near_seqs, near = near_seqs[enough], near[enough]
     order = np.lexsort((-near_seqs, -near))[:limit]  # of equals the newest first, at every call
     return Nearest(near_seqs[order], near[order], lowest, lambda wanted: _cosines_of(wanted, seqs, cosines))
+
+
+def _cosines(vectors: Floats, query: Floats) -> Floats:
+    """Return the cosines (n,) of unit `vectors` (n, dims) and a unit `query`."""
+    import numpy as np
+
+    cosines: Floats = np.einsum("ij,j->i", vectors, query)  # half of what @ costs, which has threads spin
+    return cosines
 
 
 def _cosines_of(wanted: Seqs, seqs: Seqs, cosines: Floats) -> Floats:

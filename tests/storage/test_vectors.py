@@ -8,7 +8,7 @@ import pytest
 
 from memos.errors import DataDamaged, EmbeddingProblem
 from memos.storage import vectors as vectors_module
-from memos.storage.vectors import VectorRow, VectorTable
+from memos.storage.vectors import Among, VectorRow, VectorTable
 
 DIMS = 8
 
@@ -113,10 +113,104 @@ def test_a_vector_that_cannot_be_compared_is_refused_and_nothing_is_written(
 def test_many_small_writes_are_compacted(table: VectorTable) -> None:
     for row in rows(some_vectors(105)):
         table.upsert([row])
-    assert table.needs_compaction()
-    table.compact()
-    assert not table.needs_compaction()
+    assert table.needs_upkeep()
+    table.keep_up()
+    assert not table.needs_upkeep()
     assert table.count() == 105
+
+
+@pytest.fixture
+def big(table: VectorTable, monkeypatch: pytest.MonkeyPatch) -> VectorTable:
+    """A table of two agents with more rows than are held in memory, and with its index."""
+    monkeypatch.setattr(vectors_module, "MATRIX_LIMIT_ROWS", 250)
+    table.upsert(rows(some_vectors(5_000)))
+    table.upsert(rows(some_vectors(300, seed=3), agent_id="b", first_seq=10_001))
+    assert table.needs_upkeep()
+    table.keep_up()
+    assert not table.needs_upkeep() and table._upkeep is not None and table._upkeep.wait(timeout=120) == 0
+    assert not table.needs_upkeep()
+    return table
+
+
+def uses_index(table: VectorTable) -> bool:
+    return "ANN" in table._latest().search(some_vectors(1)[0]).distance_type("cosine").limit(5).explain_plan(
+        verbose=True
+    )
+
+
+def test_a_big_table_is_searched_by_its_index_and_nearly_all_is_found(big: VectorTable) -> None:
+    assert uses_index(big)
+    stored, found = some_vectors(5_000), 0
+    for query in some_vectors(20, seed=2):
+        cosines = stored @ query
+        nearest = big.nearest("a", query)
+        assert np.allclose(nearest.cosines, cosines[nearest.seqs - 1], atol=1e-5), (
+            "true cosines, not those of the index"
+        )
+        assert (np.diff(nearest.cosines) <= 0).all()
+        found += len({*(np.argsort(-cosines)[:10] + 1).tolist()} & {*nearest.seqs[:10].tolist()})
+    assert found >= 0.95 * 200
+
+
+def test_an_agent_with_few_rows_of_a_big_table_finds_all_of_its_own_and_no_others(big: VectorTable) -> None:
+    for query in some_vectors(20, seed=2):
+        assert big.nearest("a", query).seqs.max() <= 5_000
+        assert set(big.nearest("b", query, limit=50).seqs.tolist()) <= set(range(10_001, 10_301))
+    big.upsert(rows(some_vectors(7, seed=4), agent_id="c", first_seq=20_001))
+    assert sorted(big.nearest("c", some_vectors(1)[0]).seqs.tolist()) == list(range(20_001, 20_008))
+
+
+def test_a_row_is_found_before_the_index_holds_it_and_not_after_it_was_deleted(big: VectorTable) -> None:
+    new = some_vectors(1, seed=11)
+    big.upsert(rows(new, first_seq=6_000))
+    assert big._latest().index_stats("vector_idx").num_unindexed_rows == 1
+    assert big.nearest("a", new[0], limit=1).seqs.tolist() == [6_000]
+    big.delete(["a6000"])
+    assert 6_000 not in big.nearest("a", new[0]).seqs
+
+
+def test_the_true_cosine_of_any_row_of_a_big_table_can_be_asked_for(big: VectorTable) -> None:
+    stored, query = some_vectors(5_000), some_vectors(1, seed=2)[0]
+    wanted = np.array([17, 4_000, 10_001, 999_999])
+    cosines = big.nearest("a", query, limit=5).of(wanted)
+    assert np.allclose(cosines[:2], (stored @ query)[wanted[:2] - 1], atol=1e-5)
+    assert np.isnan(cosines[2:]).all(), "another agent's row and one that is not there"
+
+
+@pytest.mark.parametrize("count", [50, 3_000])
+def test_among_some_rows_of_a_big_table_the_nearest_are_found(big: VectorTable, count: int) -> None:
+    only, query = np.arange(1_000, 1_000 + count), some_vectors(1, seed=2)[0]
+    cosines = some_vectors(5_000) @ query
+    expected = [seq for seq in (np.argsort(-cosines) + 1).tolist() if seq in set(only.tolist())][:5]
+    found = big.nearest("a", query, among=Among(only=only, without=np.array(expected[:1])))
+    assert found.seqs[:4].tolist() == expected[1:]
+
+
+def test_readers_and_writers_go_on_while_the_index_is_built(
+    table: VectorTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors_module, "MATRIX_LIMIT_ROWS", 250)
+    table.upsert(rows(some_vectors(3_000)))
+    table.keep_up()
+    assert table._upkeep is not None
+    written = 0
+    while table._upkeep.poll() is None:
+        new = some_vectors(1, seed=100 + written)
+        table.upsert(rows(new, first_seq=9_000 + written))
+        assert table.nearest("a", new[0], limit=1).seqs.tolist() == [9_000 + written]
+        written += 1
+    assert table._upkeep.returncode == 0 and written and uses_index(table)
+    assert table.count() == 3_000 + written
+
+
+def test_an_index_that_cannot_be_built_is_not_tried_again(table: VectorTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors_module, "MATRIX_LIMIT_ROWS", 5)
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # Python does not start
+    table.upsert(rows(some_vectors(20)))
+    table.keep_up()
+    assert table._upkeep is not None and table._upkeep.wait(timeout=60) != 0
+    assert not table.needs_upkeep()
+    assert len(table.nearest("a", some_vectors(1)[0], limit=10).seqs) == 10
 
 
 def test_a_missing_table_holds_nothing_and_is_not_ready(tmp_path: Path) -> None:
