@@ -27,6 +27,14 @@ class Listed(StrEnum):
     MODELS = "models"
 
 
+class Place(StrEnum):
+    """Where `memos search` can look."""
+
+    RECALL = "recall"
+    ARCHIVAL = "archival"
+    CORE = "core"
+
+
 AgentName = Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent; the one used last if left out.")]
 Model = Annotated[
     str | None,
@@ -138,6 +146,63 @@ def usage_command(
     from memos.cli.usage import usage
 
     return usage(agent, since=since, as_json=as_json)
+
+
+@app.command("search")
+def search_command(
+    query: Annotated[list[str], typer.Argument(metavar="QUERY", help="Words, a name, a question.")],
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="AGENT", help="One agent; all of them if left out.")
+    ] = None,
+    places: Annotated[
+        list[Place] | None,
+        typer.Option("--in", metavar="recall|archival|core", help="Where to look; repeatable. All three if left out."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="From this day on, such as 2026-11-24.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="DATE", help="Up to this day, included.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many hits.")] = 20,
+    as_json: AsJson = False,
+) -> int:
+    """Search what all agents remember, by words and by meaning.
+
+    recall is all that was said, archival what an agent stored for itself, core what it always sees; core memory is
+    searched line by line, by words alone, and its time is that of the block's last edit.
+    """
+    from memos.cli.search import search
+
+    return search(
+        " ".join(query),
+        agent=agent,
+        places=[place.value for place in places or ()],
+        since=since,
+        until=until,
+        limit=limit,
+        as_json=as_json,
+    )
+
+
+import_app = typer.Typer(rich_markup_mode=None, help="Bring in what was said elsewhere.")
+app.add_typer(import_app, name="import")
+
+
+@import_app.command("messages")
+def import_messages_command(
+    file: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="One JSON object a line, in UTF-8.")],
+    agent: Annotated[str, typer.Option("--agent", metavar="AGENT", help="Whose recall memory they become.")],
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out lines that are no message.")] = False,
+) -> int:
+    """Let old chats become recall memory: found by search, never in the queue.
+
+    A line is {"role": "user" or "assistant", "content": TEXT, "created_at": ISO TIME}, and may have "name" (who spoke),
+    "session" (which chat) and "id". A time without a zone is local time. Importing again stores nothing twice: a
+    message is known by its id, or else by its role, time, content and session. After an interruption the same command
+    goes on.
+    """
+    from memos.cli.import_messages import import_messages
+
+    return import_messages(file, agent=agent, skip_bad=skip_bad)
 
 
 bench_app = typer.Typer(rich_markup_mode=None, help="Measure how well a model does its work.")

@@ -24,6 +24,7 @@ from memos.kernel.operator import Operator
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
+from memos.memory.finder import Finder
 from memos.memory.index import Index, builtin_embedder
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import Revision, WorkingContext
@@ -253,6 +254,7 @@ class _Wiring:
             model=config.model,
             switch_model=self._switch_model,
             usage=UsageLedger(self._machinery.database),
+            finder=Finder(self._index),
             header=[*header(self._agent, config.model, self._machinery.places), *filter(None, [self._index.problem])],
             history_file=self._machinery.places.history_file,
             read_only=read_only,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from memos.safe_text import safe_line, safe_text
 from memos.terminal.consoles import colours_wanted, make_console
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def print_json(value: object) -> None:
@@ -38,6 +43,17 @@ def print_heading(text: str) -> None:
 def print_text(text: str, indent: str = "") -> None:
     """Print text of any origin, each of its lines after `indent`."""
     _write("".join(f"{indent}{line}\n" for line in safe_text(text).split("\n")))
+
+
+def print_styled(text: Text) -> None:
+    """Print one line of styled text that is harmless already; in a pipe, or without colours, the words alone."""
+    if not (sys.stdout.isatty() and colours_wanted()):
+        _write(f"{text.plain}\n")
+        return
+    console = make_console(io.StringIO(), colours=True)
+    with console.capture() as drawn:
+        console.print(text, soft_wrap=True)
+    _write(drawn.get())
 
 
 def note(text: str) -> None:

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
+from memos.cli.days import day_of
 from memos.cli.printing import note, print_json, print_table
 from memos.config import Places
-from memos.errors import AgentNotFound, BadInput
+from memos.errors import AgentNotFound
 from memos.storage.agents import Agents
 from memos.storage.database import Database
 from memos.storage.usage_ledger import Spent, UsageLedger, UsageTotal
@@ -24,7 +25,7 @@ def usage(agent: str | None, *, since: str | None, as_json: bool) -> int:
 
     Raises: AgentNotFound, BadInput (a date that is none), DataDamaged, StorageProblem.
     """
-    places, first_day = Places.find(os.environ), _day(since)
+    places, first_day = Places.find(os.environ), day_of(since, "--since")
     totals, spent = _read(places, agent, first_day)
     if as_json:
         print_json([_as_json(total) for total in totals])
@@ -65,12 +66,3 @@ def _as_json(total: UsageTotal) -> dict[str, Any]:
     row = asdict(total)
     spent: dict[str, Any] = row.pop("spent")
     return {**row, **spent}
-
-
-def _day(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text.strip())
-    except ValueError as error:
-        raise BadInput(f'--since takes a day, not "{text}".', "write it as in --since 2026-11-24") from error

@@ -64,3 +64,11 @@ def _part(text: str, stems: Sequence[str]) -> str:
     where = f" from {start}" if start else ""
     shown = text[start : start + _LINE_LIMIT_CHARS]
     return f"{'…' if start else ''}{shown}… (characters{where} of {len(text)})"
+
+
+def excerpt(text: str, query: str) -> str:
+    """Return `text` on one line; of a long one the part that has most of the words of `query`, and where it stands."""
+    line = " ".join(text.split())
+    if len(line) <= _LINE_LIMIT_CHARS:
+        return line
+    return _part(line, [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)])

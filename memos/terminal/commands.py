@@ -1,4 +1,4 @@
-"""The slash commands of every conversation; importing this module registers them, and those on the queue."""
+"""The slash commands of every conversation; importing this module registers all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memos.errors import BadInput
 from memos.memory.working_context import Revision
 from memos.messages import Event, EventKind, utc_now
 from memos.safe_text import safe_line
-from memos.terminal import queue_commands
+from memos.terminal import queue_commands, search_commands
 from memos.terminal.amounts import sentence
 from memos.terminal.command_registry import (
     COMMANDS,
@@ -41,6 +41,7 @@ __all__ = [
     "obey",
     "queue_commands",
     "run_command",
+    "search_commands",
 ]
 
 EDITS_SHOWN = 5

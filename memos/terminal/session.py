@@ -13,6 +13,7 @@ from memos.safe_text import safe_line
 if TYPE_CHECKING:
     from memos.kernel.kernel import Kernel
     from memos.kernel.operator import Operator
+    from memos.memory.finder import Finds, Place
     from memos.memory.working_context import Revision
     from memos.storage.agents import Agent
     from memos.storage.usage_ledger import UsageLedger
@@ -34,6 +35,14 @@ class MemoryView(Protocol):
         ...
 
 
+class FinderView(Protocol):
+    """What `/search` asks; blocking, so it is called in a worker thread."""
+
+    def find(self, agent: Agent, place: Place, query: str, limit: int) -> Finds:
+        """Return at most `limit` finds for `query` in one place of an agent's memory, best first."""
+        ...
+
+
 @dataclass
 class Session:
     """One conversation as the terminal sees it.
@@ -49,6 +58,7 @@ class Session:
     model: str
     switch_model: Callable[[str], Awaitable[str]]
     usage: UsageLedger
+    finder: FinderView
     header: Sequence[str] = ()
     history_file: Path | None = None
     read_only: bool = False

@@ -17,6 +17,7 @@ from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.llm.processor import Processor
 from memos.memory.archival_storage import ArchivalStorage
+from memos.memory.finder import Finder
 from memos.memory.index import Index
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
@@ -44,6 +45,11 @@ class AgentHome:
     def ledger(self) -> UsageLedger:
         """The ledger of model calls."""
         return UsageLedger(self.database)
+
+    @property
+    def finder(self) -> Finder:
+        """What `/search` asks: by words alone."""
+        return Finder(Index(self.database))
 
     def kernel(
         self, processor: Processor, limits: Limits = Limits(), idle_heartbeat_s: float = 0.0, paging: Paging = Paging()

@@ -42,7 +42,15 @@ class Desk:
         kernel = self.home.kernel(ScriptedProcessor([]))
         operator = self.home.operator(kernel)
         self.session = Session(
-            kernel, self.home.agent, memory, operator, "scripted", self.switch, self.home.ledger, read_only=read_only
+            kernel,
+            self.home.agent,
+            memory,
+            operator,
+            "scripted",
+            self.switch,
+            self.home.ledger,
+            self.home.finder,
+            read_only=read_only,
         )
         console = make_console(self.paper, colours=False, width_cells=200)
         self.context = CommandContext(self.session, console, DRAWN, self.left.append, self.posted.append)

@@ -57,7 +57,7 @@ class Outcome:
             kernel.processor = Hanging([])
         try:
             operator = home.operator(kernel)
-            session = Session(kernel, home.agent, home.memory, operator, "scripted", switch, home.ledger)  # type: ignore[arg-type]
+            session = Session(kernel, home.agent, home.memory, operator, "scripted", switch, home.ledger, home.finder)  # type: ignore[arg-type]
             async with asyncio.timeout(20):
                 return await run_once(session, text, self.out, self.err, progress)
         finally:
