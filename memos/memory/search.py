@@ -1,6 +1,6 @@
 """One search for both tiers: words (FTS5) and meaning (vectors), fused; neighbours of a hit lend it weight.
 
-The recipe is measured (tests/benchmarks/bench_search.py): scores of both legs are brought to 0..1 and averaged, which
+The recipe is measured (`memos bench retrieval`): scores of both legs are brought to 0..1 and averaged, which
 beats fusing ranks; a message gains by what was said right before and after it. SQLite has the last word on every
 hit: another agent's rows, and rows that were taken back, never come out, whatever an index still holds.
 """
