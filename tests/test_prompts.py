@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from support.agent_home import agent_home
 
-from memos.messages import EventKind
+from memos.functions.process_functions import ProcessFunctions
+from memos.functions.table import FunctionTable
+from memos.llm.chat_messages import chat_messages, tools
+from memos.memory.message_rows import event_message
+from memos.messages import Block, Counters, Event, EventKind, Prompt
 from memos.prompts import Profile, system_instructions
 
 CHECKOUT = Path(__file__).parents[1]
@@ -45,3 +53,16 @@ def test_every_portrait_has_its_front_matter_and_fits_a_block(path: Path) -> Non
 
 def test_a_new_human_block_is_empty() -> None:
     assert (CHECKOUT / "humans" / "basic.md").read_text(encoding="utf-8").endswith("---\n")
+
+
+def test_the_first_prompt_with_all_functions_leaves_room_for_what_is_said(tmp_path: Path) -> None:
+    persona = (CHECKOUT / "personas" / "sam.md").read_text(encoding="utf-8").split("---\n")[2]
+    home = agent_home(tmp_path, (Block("persona", persona, 2000), Block("human", "", 2000)))
+    table = FunctionTable([ProcessFunctions(home.syscalls), home.memory, home.recall, home.archival])
+    event = Event(EventKind.USER_MESSAGE, "Hello, I am Ana.")
+    row = replace(event_message(event, home.agent.id, event.id), seq=1)
+    now = Counters(datetime.now().astimezone())
+    prompt = Prompt(system_instructions("full"), table.schemas, home.memory.blocks(), (row,), now)
+    said = "".join(str(message["content"]) for message in chat_messages(prompt))
+    offered = json.dumps(tools(prompt.functions), separators=(",", ":"), ensure_ascii=False)
+    assert len(said + offered) <= 2_200 * 4

@@ -27,6 +27,7 @@ class _Listener:
 
     turn_id = "trial"
     turn_start = 0
+    seen_from = 0
 
     def __init__(self) -> None:
         self.heard: list[OutputBody] = []

@@ -21,10 +21,10 @@ class ProcessFunctions:
 
     @function(asks_heartbeat=False)
     def send_message(self, message: str) -> str:
-        """Say something to the user. This is the only function whose text the user sees.
+        """Say something to the user; no other function does.
 
         Args:
-            message: What to say, in full. Any language, plain text or Markdown.
+            message: What to say, in full; plain text or Markdown.
         """
         if not message.strip():
             raise FunctionFailed("The message is empty; the user saw nothing.")
@@ -33,10 +33,10 @@ class ProcessFunctions:
 
     @function(asks_heartbeat=False, in_small_windows=False)
     def pause_heartbeats(self, minutes: int) -> str:
-        """Let no timed heartbeat wake you for a while. The user's messages still do.
+        """Let no timed heartbeat wake you for a while.
 
         Args:
-            minutes: For how long, from 1 to 360.
+            minutes: From 1 to 360.
         """
         if not 1 <= minutes <= PAUSE_LIMIT_MINUTES:
             raise FunctionFailed(f"minutes is from 1 to {PAUSE_LIMIT_MINUTES}.")

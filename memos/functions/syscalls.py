@@ -20,6 +20,11 @@ class Syscalls(Protocol):
         """The `seq` of the event that began the turn: rows from there on are the question, not the answer."""
         ...
 
+    @property
+    def seen_from(self) -> int:
+        """The `seq` from which on the processor reads every row itself: there is no need to find those."""
+        ...
+
     def publish(self, body: OutputBody) -> None:
         """Show something, once the function's effects are on disk; nothing is shown if they are undone."""
         ...

@@ -20,7 +20,7 @@ ALWAYS_ALLOWED = "send_message"
 HEARTBEAT_ARGUMENT = "request_heartbeat"
 _HEARTBEAT_PARAMETER = {
     "type": "boolean",
-    "description": "true to get another time slice right after this function, before the user is heard again.",
+    "description": "true: go on right after this.",
 }
 _JSON_TYPES: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 

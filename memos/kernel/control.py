@@ -41,10 +41,14 @@ class Limits:
 
 @dataclass(slots=True)
 class Turn:
-    """What one turn has used so far; its id is that of the event that began it, `start_seq` that event's row."""
+    """What one turn has used so far; its id is that of the event that began it, `start_seq` that event's row.
+
+    `seen_from` is the first row of the queue where the processor reads the queue.
+    """
 
     id: str = field(default_factory=new_id)
     start_seq: int = 0
+    seen_from: int | None = None
     steps: int = 0
     tokens: int = 0
     cost_usd: float = 0.0

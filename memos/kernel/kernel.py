@@ -234,6 +234,8 @@ class Kernel:
 
     async def _execute(self, reply: Message, turn: Turn) -> list[FunctionResult]:
         turn.note_calls(reply.calls)
+        queue = self.machine.queue_manager.queue
+        turn.seen_from = queue[0].seq if queue and self.machine.processor.reads_queue else None
         return await self.machine.executor.execute(reply, turn, lambda body: self._publish(turn, body))
 
     def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:

@@ -28,6 +28,11 @@ class KernelSyscalls:
         """The `seq` of the event that began the turn."""
         return self._turn.start_seq
 
+    @property
+    def seen_from(self) -> int:
+        """The `seq` from which on the processor reads every row itself: of the queue, or of the turn."""
+        return self._turn.start_seq if self._turn.seen_from is None else self._turn.seen_from
+
     def publish(self, body: OutputBody) -> None:
         """Keep `body` until the function's effects are on disk."""
         self._outputs.append(body)

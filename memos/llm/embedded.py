@@ -113,6 +113,11 @@ class EmbeddedProcessor:
         return self._window_tokens
 
     @property
+    def reads_queue(self) -> bool:
+        """Whether it reads all of the queue: clerk and companion look at the newest turn, and search the rest."""
+        return self._one_call
+
+    @property
     def summarises(self) -> bool:
         """Whether it can write a summary to order: a clerk or companion of this size invents."""
         return False

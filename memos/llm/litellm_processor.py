@@ -161,6 +161,11 @@ class LitellmProcessor:
         self._provider = provider
 
     @property
+    def reads_queue(self) -> bool:
+        """The model reads all of the prompt."""
+        return True
+
+    @property
     def summarises(self) -> bool:
         """Whether it can write a summary to order: any remote model is trusted to, and held to its form."""
         return True

@@ -27,6 +27,11 @@ class Processor(Protocol):
         ...
 
     @property
+    def reads_queue(self) -> bool:
+        """Whether it reads all of the FIFO queue; what is there need not be found for it then."""
+        ...
+
+    @property
     def summarises(self) -> bool:
         """Whether it can write a summary to order: a prompt of the purpose `summarise`, answered in plain text."""
         ...

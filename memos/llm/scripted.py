@@ -129,6 +129,11 @@ class ScriptedProcessor:
         return self._window_tokens or DEFAULT_WINDOW_TOKENS
 
     @property
+    def reads_queue(self) -> bool:
+        """As a large model would."""
+        return True
+
+    @property
     def summarises(self) -> bool:
         """Whether the script has, or had, a summary."""
         return self._summarises

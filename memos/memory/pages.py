@@ -1,4 +1,4 @@
-"""A page of search results as the LLM reads it: totals, then one line a hit, bounded in length."""
+"""A page of search results as the LLM reads it: totals, then one line a hit, bounded in length and in tokens."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from memos.errors import FunctionFailed
 from memos.memory.query_terms import search_terms
 
 PAGE_SIZE = 5
-_LINE_LIMIT_CHARS = 600
+NOTHING = "No results."
+PAGE_LIMIT_TOKENS = 1_500
+_LINE_LIMITS_CHARS = ((600, 160), (400, 120), (250, 80), (120, 40), (100, 15))
+"""So much of a hit and of a line beside it is shown: the first of these with which the page keeps its limit."""
+_TOKENS_A_CHARACTER = (0.25, 1.0)
+"""Tokens of a character in ASCII and of any other, reckoned high."""
 _BEFORE_CHARS = 80
 """So much of a long text is shown before the word that was looked for."""
 _STEM_CHARS = 6
@@ -18,57 +24,83 @@ _STEM_CHARS = 6
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A hit: when it was said or stored (UTC), its text, and who spoke ('' in archival storage)."""
+    """A hit: when it was said or stored (UTC), its text, who spoke ('' in archival storage), its tags.
+
+    `beside`: no hit, but what was said before or after one.
+    """
 
     at: datetime
     text: str
     speaker: str = ""
+    tags: tuple[str, ...] = ()
+    beside: bool = False
 
 
-def page_text(lines: Sequence[Line], total: int, page: int, query: str = "") -> str:
-    """Return one page: `Showing 1-5 of 12 results (page 0):`, then a line each, with local time.
+def page_text(lines: Sequence[Line], total: int, page: int, query: str = "", nothing: str = NOTHING) -> str:
+    """Return one page: `Showing 1-5 of 12 results (page 0):`, then a line each, with local time and tags.
+
+    What stands beside a hit is set in. `nothing` is said where there are no results at all.
 
     Of a text too long for its line that part is shown which has most of the words of `query`.
     """
     if total == 0:
-        return "No results."
+        return nothing
     if not lines:
         return f"No results on page {page}: there are {total} in all, {PAGE_SIZE} a page."
     first = page * PAGE_SIZE + 1
-    head = f"Showing {first}-{first + len(lines) - 1} of {total} results (page {page}):"
+    head = f"Showing {first}-{first + sum(not line.beside for line in lines) - 1} of {total} results (page {page}):"
     stems = [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)]
-    return "\n".join([head, *(_line(line, stems) for line in lines)])
+    text = ""
+    for limits in _LINE_LIMITS_CHARS:
+        text = "\n".join([head, *(_line(line, stems, limits[line.beside]) for line in lines)])
+        if _tokens(text) <= PAGE_LIMIT_TOKENS:
+            break
+    return text
 
 
-def _line(line: Line, stems: Sequence[str]) -> str:
+def checked_page(page: int) -> int:
+    """Return `page` if there can be such a page. Raises: FunctionFailed."""
+    if not 0 <= page <= 1_000_000:
+        raise FunctionFailed("page is a whole number from 0.")
+    return page
+
+
+def _tokens(text: str) -> float:
+    in_ascii = sum(map(str.isascii, text))
+    return in_ascii * _TOKENS_A_CHARACTER[0] + (len(text) - in_ascii) * _TOKENS_A_CHARACTER[1]
+
+
+def _line(line: Line, stems: Sequence[str], limit_chars: int) -> str:
     text = " ".join(line.text.split())
-    if len(text) > _LINE_LIMIT_CHARS:
-        text = _part(text, stems)
+    if len(text) > limit_chars:
+        text = _part(text, stems, limit_chars)
     speaker = f"{line.speaker}: " if line.speaker else ""
-    return f"[{line.at.astimezone():%Y-%m-%d %H:%M}] {speaker}{text}"
+    tags = "".join(f" #{tag}" for tag in line.tags)
+    return f"{'    ' if line.beside else ''}[{line.at.astimezone():%Y-%m-%d %H:%M}{tags}] {speaker}{text}"
 
 
-def _part(text: str, stems: Sequence[str]) -> str:
+def _part(text: str, stems: Sequence[str], limit_chars: int) -> str:
     """Return the part of a long text in which most of `stems` stand, the earliest of equals, and where it stands."""
     folded = text.casefold()
     places = sorted(place for stem in stems if (place := folded.find(stem)) >= 0)
     places += [place for stem in stems if (place := folded.rfind(stem)) >= 0]
 
     def found(start: int) -> int:
-        window = folded[start : start + _LINE_LIMIT_CHARS]
+        window = folded[start : start + limit_chars]
         return sum(stem in window for stem in stems)
 
     starts = [0, *(max(0, place - _BEFORE_CHARS) for place in places)]
     best = max(starts, key=lambda start: (found(start), -start))
-    start = min(best, len(text) - _LINE_LIMIT_CHARS)
+    start = min(best, len(text) - limit_chars)
     where = f" from {start}" if start else ""
-    shown = text[start : start + _LINE_LIMIT_CHARS]
+    shown = text[start : start + limit_chars]
     return f"{'…' if start else ''}{shown}… (characters{where} of {len(text)})"
 
 
 def excerpt(text: str, query: str) -> str:
     """Return `text` on one line; of a long one the part that has most of the words of `query`, and where it stands."""
     line = " ".join(text.split())
-    if len(line) <= _LINE_LIMIT_CHARS:
+    limit_chars = _LINE_LIMITS_CHARS[0][0]
+    if len(line) <= limit_chars:
         return line
-    return _part(line, [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)])
+    return _part(line, [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)], limit_chars)

@@ -12,6 +12,15 @@ TERM_LIMIT = 64
 _QUOTED = re.compile(r'"([^"]*)"')
 _BETWEEN_WORDS = re.compile(r"[\s,;!?()\[\]{}<>|*^~`…]+")
 _EDGES = ".:'-/&=\"_"
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # radicals, kana
+    "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"  # Hangul: its words are spaced, but grow endings
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+)
+_UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
+_HIRAGANA_PAIR = re.compile("[\u3040-\u309f]{2}")
 _TYPOGRAPHIC = str.maketrans("‘’ʼ“”„«»", "'''" + '"' * 5)
 
 _STOP_TEXT = """
@@ -51,14 +60,35 @@ def search_terms(text: str) -> list[str]:
     """
     plain = storable(text).translate(_TYPOGRAPHIC)
     phrases = [match.strip() for match in _QUOTED.findall(plain)]
-    words = [word for piece in _BETWEEN_WORDS.split(_QUOTED.sub(" ", plain)) if (word := _word(piece))]
+    pieces = (part for piece in _BETWEEN_WORDS.split(_QUOTED.sub(" ", plain)) for part in _parts(piece))
+    words = [word for part in pieces if (word := _word(part))]
     telling = [word for word in words if word.casefold() not in STOP_WORDS]
     return _distinct([*phrases, *telling] if phrases or telling else words)
 
 
 def fts_query(text: str) -> str | None:
     """Return an FTS5 expression that finds rows with any term of `text`, or None where it holds no word at all."""
-    return " OR ".join(search_terms(text)) or None
+    return " OR ".join(map(spaced, search_terms(text))) or None
+
+
+def spaced(text: str) -> str:
+    """Return `text` with spaces around each character of languages written without them, as the index has it.
+
+    Full-text search takes what stands between spaces for one word; so it finds any run of characters as a phrase.
+    """
+    return _UNSPACED_CHARACTER.sub(r" \g<0> ", text) if _UNSPACED_CHARACTER.search(text) else text
+
+
+def _parts(piece: str) -> list[str]:
+    """Return a piece of text whole, or where it is written without spaces, its overlapping pairs of characters."""
+    if piece.isascii() or not _UNSPACED_CHARACTER.search(piece):
+        return [piece]
+    parts: list[str] = []
+    for run in _UNSPACED_RUN.findall(piece):
+        pairs = [run[place : place + 2] for place in range(len(run) - 1)] or [run]
+        telling = [pair for pair in pairs if not _HIRAGANA_PAIR.fullmatch(pair)]  # mostly endings and particles
+        parts += telling or pairs
+    return [*(part for part in _UNSPACED_RUN.split(piece) if part), *parts]
 
 
 def _word(piece: str) -> str:

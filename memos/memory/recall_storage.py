@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
+from typing import Literal
 
-from memos.errors import FunctionFailed
 from memos.functions.syscalls import Syscalls
 from memos.functions.table import function
+from memos.memory.dates import between
 from memos.memory.message_rows import (
     INSERT,
     UPDATE,
@@ -22,12 +23,15 @@ from memos.memory.message_rows import (
     override_of,
     spoken_words,
 )
-from memos.memory.pages import PAGE_SIZE, Line, page_text
+from memos.memory.pages import NOTHING, PAGE_SIZE, Line, checked_page, page_text
+from memos.memory.scope import Scope
 from memos.memory.search import Search, index_text
 from memos.messages import Event, EventKind, FunctionCall, Message, Notice, utc_now
 from memos.storage.database import Database
 
 DID_NOT_COMPLETE = "This call did not complete: memos was interrupted before its result was known."
+NOTHING_ELSE = "No results besides what is in view."
+AROUND_LIMIT = 3
 
 
 class RecallStorage:
@@ -151,62 +155,90 @@ class RecallStorage:
         return row["recall"], row["archival"]
 
     @function()
-    def conversation_search(self, query: str, page: int = 0) -> str:
-        """Search everything said in this conversation so far, including what has left the queue.
+    def conversation_search(
+        self,
+        query: str,
+        page: int = 0,
+        roles: list[Literal["user", "assistant"]] | None = None,
+        start: str = "",
+        end: str = "",
+        around: int = 0,
+    ) -> str:
+        """Search all that was said and is no longer in view.
 
         Args:
-            query: What to look for: words, a name, a question.
-            page: Which page of results, from 0.
+            query: Words, a name or a question.
+            page: From 0.
+            roles: Only theirs.
+            start: Since when: 2026-05, last Tuesday, in May.
+            end: Until when, included.
+            around: Messages shown on both sides of each, up to 3.
         """
-        found = self._search.find(
-            self._agent_id,
-            query,
-            limit=PAGE_SIZE,
-            offset=_checked_page(page) * PAGE_SIZE,
-            exclude_from_seq=self._syscalls.turn_start,
-        )
+        scope = Scope(self._syscalls.seen_from, between(start, end), tuple(roles or ()))
+        offset = checked_page(page) * PAGE_SIZE
+        found = self._search.find(self._agent_id, query, limit=PAGE_SIZE, offset=offset, scope=scope)
         if found.degraded:
             self._syscalls.publish(Notice(found.degraded))
-        return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page, query)
+        lines = self._lines([hit.seq for hit in found.hits], min(max(around, 0), AROUND_LIMIT))
+        return page_text(lines, found.total, page, query, self._nothing())
 
     @function(in_small_windows=False)
     def conversation_search_date(self, start_date: str, end_date: str, page: int = 0) -> str:
-        """List what was said between two days, oldest first.
+        """List by day what was said and is no longer in view, oldest first.
 
         Args:
-            start_date: The first day, as YYYY-MM-DD, or today.
-            end_date: The last day, included, as YYYY-MM-DD, or today.
-            page: Which page of results, from 0.
+            start_date: First day: 2026-05-17, last Tuesday.
+            end_date: Last day, included.
+            page: From 0.
         """
-        first, last = _day(start_date, "start_date"), _day(end_date, "end_date")
-        span = (
-            self._agent_id,
-            _midnight(first).isoformat(),
-            _midnight(last + timedelta(days=1)).isoformat(),
-            self._syscalls.turn_start,
-        )
-        where = (
-            "agent_id = ? AND said <> '' AND created_at >= ? AND created_at < ? AND seq < ? AND superseded_by IS NULL"
-        )
-        total = self._database.query(f"SELECT count(*) FROM messages WHERE {where}", span)[0][0]  # noqa: S608
+        scope = Scope(self._syscalls.seen_from, between(start_date, end_date))
+        where = f"FROM messages r WHERE r.agent_id = :agent_id AND {scope.condition('recall', 'r')}"
+        offset = checked_page(page) * PAGE_SIZE
+        values = scope.values | {"agent_id": self._agent_id, "limit": PAGE_SIZE, "offset": offset}
+        total = self._database.query(f"SELECT count(*) {where}", values)[0][0]
         rows = self._database.query(
-            f"SELECT seq FROM messages WHERE {where} ORDER BY created_at, seq LIMIT ? OFFSET ?",  # noqa: S608
-            (*span, PAGE_SIZE, _checked_page(page) * PAGE_SIZE),
+            f"SELECT r.seq {where} ORDER BY r.created_at, r.seq LIMIT :limit OFFSET :offset", values
         )
-        return page_text(self._lines([row["seq"] for row in rows]), total, page)
+        return page_text(self._lines([row["seq"] for row in rows]), total, page, nothing=self._nothing())
 
-    def _lines(self, seqs: Sequence[int]) -> list[Line]:
-        marks = ", ".join("?" * len(seqs))
+    def _nothing(self) -> str:
+        return NOTHING_ELSE if self._syscalls.seen_from < self._syscalls.turn_start else NOTHING
+
+    def _lines(self, seqs: Sequence[int], around: int = 0) -> list[Line]:
+        """Return a line for each row, with those around it, each row once."""
+        beside = {seq: self._around(seq, around) for seq in seqs} if around else {}
+        wanted = {seq for pair in beside.values() for side in pair for seq in side} | set(seqs)
         rows = self._database.query(
-            f"SELECT seq, speaker, said, created_at FROM messages WHERE seq IN ({marks})",  # noqa: S608
-            list(seqs),
+            "SELECT seq, speaker, said, created_at FROM messages WHERE seq IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(wanted)),),
         )
         by_seq = {row["seq"]: row for row in rows}
-        return [
-            Line(datetime.fromisoformat(by_seq[s]["created_at"]), by_seq[s]["said"], by_seq[s]["speaker"])
-            for s in seqs
-            if s in by_seq
-        ]
+        shown = set(seqs)
+        lines = []
+        for hit in seqs:
+            before, after = beside.get(hit, ([], []))
+            for seq in [*before, hit, *after]:
+                if seq in by_seq and (seq == hit or seq not in shown):
+                    shown.add(seq)
+                    row = by_seq[seq]
+                    at = datetime.fromisoformat(row["created_at"])
+                    lines.append(Line(at, row["said"], row["speaker"], beside=seq != hit))
+        return lines
+
+    def _around(self, seq: int, count: int) -> tuple[list[int], list[int]]:
+        """Return what was said right before and after a row in its session, in order, as far as it is not in view."""
+        scope = Scope(self._syscalls.seen_from)
+
+        def side(order: str, direction: str) -> list[int]:
+            rows = self._database.query(
+                "SELECT n.seq FROM messages r JOIN messages n ON n.agent_id = r.agent_id AND n.session IS r.session"  # noqa: S608
+                f" WHERE r.seq = :seq AND n.seq {order} r.seq AND {scope.condition('recall', 'n')}"
+                f" ORDER BY n.seq {direction} LIMIT :count",
+                scope.values | {"seq": seq, "count": count},
+            )
+            return sorted(row["seq"] for row in rows)
+
+        return side("<", "DESC"), side(">", "ASC")
 
     def _spoken(self, message: Message) -> dict[str, str]:
         said = spoken_words(message)
@@ -218,23 +250,3 @@ class RecallStorage:
 def _without_result(queue: Sequence[Message]) -> list[tuple[Message, FunctionCall]]:
     answered = {message.call_id for message in queue if message.role == "tool"}
     return [(message, call) for message in queue for call in message.calls if call.id not in answered]
-
-
-def _checked_page(page: int) -> int:
-    if not 0 <= page <= 1_000_000:
-        raise FunctionFailed("page is a whole number from 0.")
-    return page
-
-
-def _day(text: str, name: str) -> date:
-    if text.strip().lower() in ("today", "now"):
-        return utc_now().astimezone().date()
-    try:
-        return datetime.fromisoformat(text.strip()).date()
-    except ValueError as error:
-        raise FunctionFailed(f'{name} is a day as YYYY-MM-DD, or "today".') from error
-
-
-def _midnight(day: date) -> datetime:
-    """Return the beginning of a local day, in UTC as the rows have it."""
-    return datetime.combine(day, time()).astimezone().astimezone(utc_now().tzinfo)

@@ -1,8 +1,9 @@
 """One search for both tiers: words (FTS5) and meaning (vectors), fused; neighbours of a hit lend it weight.
 
 The recipe is measured (`memos bench retrieval`): scores of both legs are brought to 0..1 and averaged, which
-beats fusing ranks; a message gains by what was said right before and after it. SQLite has the last word on every
-hit: another agent's rows, and rows that were taken back, never come out, whatever an index still holds.
+beats fusing ranks; a message gains by what was said right before and after it. What only asks the same (`echoes`)
+comes after what says something. SQLite has the last word on every hit: another agent's rows, and rows that were taken
+back, never come out, whatever an index still holds.
 """
 
 from __future__ import annotations
@@ -10,18 +11,25 @@ from __future__ import annotations
 import heapq
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from memos.errors import DataDamaged, EmbeddingProblem
-from memos.memory.query_terms import STOP_WORDS, fts_query, search_terms
+from memos.memory.echoes import is_echo, stems
+from memos.memory.query_terms import STOP_WORDS, fts_query, search_terms, spaced
+from memos.memory.scope import Scope, in_view
 from memos.memory.tiers import TABLES, Tier
 from memos.storage.database import Database
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from memos.memory.dense_leg import DenseLeg
+
+    Seqs = npt.NDArray[np.int64]
 
 __all__ = ["Hit", "Search", "SearchResult", "fts_query", "index_text"]
 
@@ -39,7 +47,6 @@ COMMON_ROWS = 5_000
 CAPPED_HITS = 5_000
 """A query of common terms alone is answered from so many of its newest rows."""
 
-_ANY_SEQ = 2**62
 _WORD = re.compile(r"\w+")
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -82,6 +89,7 @@ class _Row:
     """A row that may be shown, and the `seq` of what was said right before and after it in the same session."""
 
     seq: int
+    text: str
     speaker: str
     before: int | None
     after: int | None
@@ -97,41 +105,54 @@ class Search:
         self._table = TABLES[tier]
         self._degraded_told = False
 
-    def find(
-        self, agent_id: str, query: str, *, limit: int, offset: int = 0, exclude_from_seq: int | None = None
-    ) -> SearchResult:
-        """Return hits `offset` to `offset + limit` of all hits for `query`, best first.
+    def find(self, agent_id: str, query: str, *, limit: int, offset: int = 0, scope: Scope = Scope()) -> SearchResult:
+        """Return hits `offset` to `offset + limit` of all hits for `query` in `scope`, best first.
 
-        The order is the same at every call while nothing is written, so pages neither repeat nor lose a hit. Rows
-        with `seq >= exclude_from_seq` (what the agent sees anyway, the question itself) are no hits.
+        The order is the same at every call while nothing is written, so pages neither repeat nor lose a hit. Without
+        any query a narrowed scope is listed, the newest first.
         """
-        end = _ANY_SEQ if exclude_from_seq is None else exclude_from_seq
-        lexical = self._lexical(agent_id, search_terms(query), end)
-        meaning, degraded = self._meaning(agent_id, query, end)
+        if not query.strip(" *") and scope.narrowed:
+            return self._listed(agent_id, limit, offset, scope)
+        lexical = self._lexical(agent_id, search_terms(query), scope)
+        meaning, degraded = self._meaning(agent_id, query, scope)
         scores = {seq: meaning.fused(seq, score) for seq, score in lexical.items()}
         for seq in meaning.near:
             scores.setdefault(seq, meaning.fused(seq, 0.0))
-        best, others = self._ranked(agent_id, query, scores, meaning, end)
+        doubtful = scores.keys() if scope.roles else scores.keys() - lexical.keys()
+        hits = (scores.keys() - doubtful) | self._in_scope(agent_id, doubtful, scope)
+        best, others = self._ranked(agent_id, query, scores, meaning, hits, scope)
         if offset + limit > len(best):
             best += _sorted([Hit(seq, scores[seq]) for seq in others])
             others = set()
         return SearchResult(len(best) + len(others), tuple(best[offset : offset + limit]), degraded)
 
+    def _listed(self, agent_id: str, limit: int, offset: int, scope: Scope) -> SearchResult:
+        where = f"FROM {self._table} r WHERE r.agent_id = :agent_id AND {scope.condition(self._tier, 'r')}"
+        values = scope.values | {"agent_id": agent_id, "limit": limit, "offset": offset}
+        total = self._database.query(f"SELECT count(*) {where}", values)[0][0]
+        found = self._database.query(
+            f"SELECT r.seq {where} ORDER BY r.created_at DESC, r.seq DESC LIMIT :limit OFFSET :offset", values
+        )
+        return SearchResult(total, tuple(Hit(row["seq"], 0.0) for row in found))
+
     # --- words ---------------------------------------------------------------------------------------------
 
-    def _lexical(self, agent_id: str, terms: list[str], end: int) -> dict[int, float]:
-        """Return for each row with a term how well its words fit, from above 0 to 1."""
-        if not terms:
+    def _lexical(self, agent_id: str, words: list[str], scope: Scope) -> dict[int, float]:
+        """Return for each row with a term how well its words fit, from above 0 to 1; the rows of all roles."""
+        if not words:
             return {}
+        terms = [spaced(word) for word in words]
         rare = self._rare(terms)
         sql = (
             f"SELECT r.seq, -bm25({self._table}_fts) AS score FROM {self._table}_fts"  # noqa: S608
             f" CROSS JOIN {self._table} r ON r.seq = {self._table}_fts.rowid"  # CROSS: from the words to the rows
-            f" WHERE {self._table}_fts MATCH ? AND {self._shown('r')} AND r.agent_id = ? AND r.seq < ?"
+            f" WHERE {self._table}_fts MATCH :terms AND r.agent_id = :agent_id"
+            f" AND {scope.condition(self._tier, 'r', roles=False)}"
         )
         if not rare:
             sql += f" ORDER BY {self._table}_fts.rowid DESC LIMIT {CAPPED_HITS}"
-        found = self._database.query(sql, (" OR ".join(rare or terms), agent_id, end))
+        values = scope.values | {"terms": " OR ".join(rare or terms), "agent_id": agent_id}
+        found = self._database.query(sql, values)
         best = max((score for _, score in found), default=0.0)
         return {seq: score / best if best > 0 else 1.0 for seq, score in found}
 
@@ -146,13 +167,9 @@ class Search:
         )
         return [term for term in terms if self._database.query(count, (term,))[0][0] <= COMMON_ROWS]
 
-    def _shown(self, row: str) -> str:
-        heard = f"{row}.said <> '' AND " if self._tier == "recall" else ""
-        return f"{heard}{row}.superseded_by IS NULL"
-
     # --- meaning -------------------------------------------------------------------------------------------
 
-    def _meaning(self, agent_id: str, query: str, end: int) -> tuple[_Meaning, str | None]:
+    def _meaning(self, agent_id: str, query: str, scope: Scope) -> tuple[_Meaning, str | None]:
         """Return the dense leg, and the reason to tell where there is none though there should be."""
         if self._dense is None or not query.strip():
             return _Meaning(), None
@@ -164,7 +181,7 @@ class Search:
         self._degraded_told = False
         if nearest is None:
             return _Meaning(), None
-        wanted = nearest.seqs < end
+        wanted = self._wanted(agent_id, nearest.seqs, scope)
         seqs, cosines = nearest.seqs[wanted], nearest.cosines[wanted]
         if not len(seqs):
             return _Meaning(), None
@@ -173,16 +190,40 @@ class Search:
         near = seqs[:DENSE_HITS][cosines[:DENSE_HITS] >= DENSE_FLOOR]
         return _Meaning(scores, tuple(near.tolist())), None
 
+    def _wanted(self, agent_id: str, seqs: Seqs, scope: Scope) -> npt.NDArray[np.bool_]:
+        """Return which of many rows are in `scope`, whatever their role."""
+        import numpy as np
+
+        values = scope.values | {"agent_id": agent_id}
+        of_agent = f"SELECT r.seq FROM {self._table} r WHERE r.agent_id = :agent_id"  # noqa: S608
+        if replace(scope, roles=()).narrowed:
+            condition = scope.condition(self._tier, "r", roles=False)
+            inside = self._database.query(f"{of_agent} AND {condition}", values)
+            return np.isin(seqs, [row["seq"] for row in inside])
+        if scope.hidden_from is None:
+            return np.ones(len(seqs), dtype=np.bool_)
+        outside = self._database.query(f"{of_agent} AND {in_view('r')}", values)
+        return np.isin(seqs, [row["seq"] for row in outside], invert=True)
+
     # --- ranking -------------------------------------------------------------------------------------------
 
     def _ranked(
-        self, agent_id: str, query: str, scores: dict[int, float], meaning: _Meaning, end: int
+        self,
+        agent_id: str,
+        query: str,
+        scores: dict[int, float],
+        meaning: _Meaning,
+        hits: Set[int],
+        scope: Scope,
     ) -> tuple[list[Hit], set[int]]:
-        """Return the best hits with what their neighbours add, in order, and the others, which all come after."""
-        best = heapq.nlargest(SMOOTHED_HITS, scores, key=lambda seq: (scores[seq], seq))
-        rows = self._rows(agent_id, best, end)
+        """Return the best hits with what their neighbours add, in order, and the others, which all come after.
+
+        What only asks the query again stands behind the rest of the best.
+        """
+        best = heapq.nlargest(SMOOTHED_HITS, hits, key=lambda seq: (scores[seq], seq))
+        rows = self._rows(agent_id, best, scope)
         beside = {seq for row in rows.values() for seq in (row.before, row.after) if seq is not None}
-        rows |= self._rows(agent_id, beside - rows.keys(), end)
+        rows |= self._rows(agent_id, beside - rows.keys(), scope)
         speaker = _named_speaker(query, {row.speaker for row in rows.values()})
 
         def score(seq: int | None) -> float:
@@ -192,25 +233,37 @@ class Search:
             bonus = SPEAKER_BONUS if speaker and row.speaker == speaker else 0.0
             return score(row.seq) + NEIGHBOUR_WEIGHT * max(score(row.before), score(row.after)) + bonus
 
-        others = scores.keys() - rows.keys() - set(best)
-        return _sorted([Hit(row.seq, final(row)) for row in rows.values()]), others
+        others = set(hits - rows.keys() - set(best))
+        asked = stems(query)
+        echoes = {row.seq for row in rows.values() if is_echo(row.text, asked)}
+        ranked = _sorted([Hit(row.seq, final(row)) for row in rows.values()])
+        return sorted(ranked, key=lambda hit: hit.seq in echoes), others
 
-    def _rows(self, agent_id: str, seqs: Iterable[int], end: int) -> dict[int, _Row]:
-        """Return those of `seqs` that are this agent's, may be shown, and come before `end`."""
-        columns = "'' AS speaker, NULL AS before, NULL AS after"
+    def _in_scope(self, agent_id: str, seqs: Iterable[int], scope: Scope) -> set[int]:
+        found = self._database.query(
+            f"SELECT r.seq FROM json_each(:seqs) given CROSS JOIN {self._table} r ON r.seq = given.value"  # noqa: S608
+            f" WHERE r.agent_id = :agent_id AND {scope.condition(self._tier, 'r')}",
+            scope.values | {"seqs": json.dumps(list(seqs)), "agent_id": agent_id},
+        )
+        return {row["seq"] for row in found}
+
+    def _rows(self, agent_id: str, seqs: Iterable[int], scope: Scope) -> dict[int, _Row]:
+        """Return those of `seqs` that are this agent's and in `scope`."""
+        columns = "r.content AS text, '' AS speaker, NULL AS before, NULL AS after"
         if self._tier == "recall":
-            columns = f"r.speaker, ({self._beside('max', '<')}) AS before, ({self._beside('min', '>')}) AS after"
+            before, after = self._beside("max", "<", scope), self._beside("min", ">", scope)
+            columns = f"r.said AS text, r.speaker, ({before}) AS before, ({after}) AS after"
         found = self._database.query(
             f"SELECT r.seq, {columns} FROM json_each(:seqs) given CROSS JOIN {self._table} r ON r.seq = given.value"  # noqa: S608
-            f" WHERE r.agent_id = :agent_id AND r.seq < :end AND {self._shown('r')}",
-            {"seqs": json.dumps(list(seqs)), "agent_id": agent_id, "end": end},
+            f" WHERE r.agent_id = :agent_id AND {scope.condition(self._tier, 'r')}",
+            scope.values | {"seqs": json.dumps(list(seqs)), "agent_id": agent_id},
         )
         return {row["seq"]: _Row(**dict(row)) for row in found}
 
-    def _beside(self, which: Literal["max", "min"], order: Literal["<", ">"]) -> str:
+    def _beside(self, which: Literal["max", "min"], order: Literal["<", ">"], scope: Scope) -> str:
         return (
             f"SELECT {which}(n.seq) FROM messages n WHERE n.agent_id = r.agent_id AND n.session IS r.session"  # noqa: S608
-            f" AND n.seq {order} r.seq AND n.seq < :end AND {self._shown('n')}"
+            f" AND n.seq {order} r.seq AND {scope.condition(self._tier, 'n', roles=False)}"
         )
 
 
@@ -229,4 +282,4 @@ def index_text(created_at_local: datetime, speaker: str, text: str) -> str:
     """Return what both legs index: `[2026-11-23 14:05, Monday November] Ana: text`; no speaker in archival storage."""
     weekday, month = _WEEKDAYS[created_at_local.weekday()], _MONTHS[created_at_local.month - 1]
     head = f"[{created_at_local:%Y-%m-%d %H:%M}, {weekday} {month}]"
-    return f"{head} {speaker}: {text}" if speaker else f"{head} {text}"
+    return spaced(f"{head} {speaker}: {text}" if speaker else f"{head} {text}")

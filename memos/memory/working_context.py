@@ -112,11 +112,11 @@ class WorkingContext:
 
     @function()
     def core_memory_append(self, name: str, content: str) -> str:
-        """Add a line at the end of a core memory block.
+        """Add a line to a core memory block.
 
         Args:
-            name: The label of the block, such as human or persona.
-            content: The line to add; any language.
+            name: The label of the block.
+            content: The line to add.
         """
         block = self._editable(name)
         if not content.strip():
@@ -127,12 +127,12 @@ class WorkingContext:
 
     @function()
     def core_memory_replace(self, name: str, old_content: str, new_content: str) -> str:
-        """Replace a piece of a core memory block by other words, or delete it.
+        """Replace words in a core memory block, or delete them.
 
         Args:
-            name: The label of the block, such as human or persona.
-            old_content: The words to replace, exactly as they stand in the block.
-            new_content: The words to put there; empty to delete.
+            name: The label of the block.
+            old_content: The words to replace, exactly.
+            new_content: The words instead; empty to delete.
         """
         block = self._editable(name)
         found = block.value.count(old_content) if old_content else 0

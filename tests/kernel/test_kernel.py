@@ -199,6 +199,7 @@ def test_a_processor_that_fails_is_told_in_one_sentence_and_the_message_is_kept(
 
     times = 9 if error == "overflow" else 1  # a prompt said to be too long is made shorter and sent again
     talk(home, [ScriptedReply(error=error)] * times, scene)
+    home.begin_turn()  # one that sees no queue
     assert "Precious words" in home.recall.conversation_search("precious")
 
 
@@ -225,6 +226,33 @@ def test_identical_calls_end_the_turn_visibly(home: AgentHome) -> None:
 
     search = {"query": "bees", "request_heartbeat": True}
     talk(home, [*[call("conversation_search", search)] * 3, speak("Free again.")], scene)
+
+
+@pytest.mark.parametrize("reads_queue", [True, False])
+def test_a_search_leaves_out_the_queue_for_those_who_read_it(home: AgentHome, reads_queue: bool) -> None:
+    class Reader(ScriptedProcessor):
+        @property
+        def reads_queue(self) -> bool:
+            return reads_queue
+
+    search = call("conversation_search", {"query": "Where are the bees?", "request_heartbeat": True})
+
+    async def play() -> None:
+        script = [speak("Good."), search, speak("There."), speak("Good."), search, speak("There.")]
+        kernel = home.kernel(Reader(script))
+        async with running(kernel) as listener:
+            await listener.say("The bees are on the roof.")
+            await listener.say("Where are the bees?")
+            first = listener.of(CallFinished)[1].result.text
+            assert first == "No results besides what is in view." if reads_queue else "on the roof" in first
+            await kernel.machine.queue_manager.evict(len(kernel.machine.queue_manager.queue))
+            await listener.say("Hello.")
+            await listener.say("Where are the bees?")
+            second = listener.of(CallFinished)[4].result.text.splitlines()
+            assert "on the roof" in second[1]  # and what was asked before comes after it
+            assert ("Where are" in "".join(second[2:])) and "Hello." not in second[1]
+
+    asyncio.run(play())
 
 
 def test_the_number_of_steps_has_a_bound(home: AgentHome) -> None:

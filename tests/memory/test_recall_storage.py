@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from support.agent_home import AgentHome, agent_home
 
 from memos.errors import FunctionFailed
 from memos.memory.message_rows import event_message, reply_message
+from memos.memory.pages import PAGE_LIMIT_TOKENS
 from memos.memory.recall_storage import DID_NOT_COMPLETE
 from memos.messages import Event, EventKind, FunctionCall, Message, MessageState, Provenance, Reply
 
@@ -129,7 +132,7 @@ def test_a_date_search_includes_its_last_day_and_takes_today(home: AgentHome) ->
     assert "said today" in home.recall.conversation_search_date(today, today)
     assert "old news" not in home.recall.conversation_search_date("today", "now")
     assert "of 2 results" in home.recall.conversation_search_date("2020-01-01", "today")
-    with pytest.raises(FunctionFailed, match="YYYY-MM-DD"):
+    with pytest.raises(FunctionFailed, match="names no day"):
         home.recall.conversation_search_date("last spring", "today")
 
 
@@ -157,3 +160,92 @@ def test_archival_keeps_passages_and_finds_them(home: AgentHome) -> None:
     assert "] The bakery on Elm Street" in home.archival.archival_memory_search("bakery")
     with pytest.raises(FunctionFailed, match="empty"):
         home.archival.archival_memory_insert("  \n ")
+
+
+def begin_turn_that_sees(home: AgentHome, seen_from: int, start_seq: int = 2**62) -> None:
+    turn = home.begin_turn()
+    turn.start_seq, turn.seen_from = start_seq, seen_from
+
+
+def test_what_stands_in_the_queue_is_no_result_but_for_what_stands_there_shortened(home: AgentHome) -> None:
+    say(home, "My cat is called Miso.")
+    long = say(home, "My cat eats " + "fish " * 500)
+    say(home, "My cat is asleep.")
+    begin_turn_that_sees(home, long.seq)
+    assert "of 1 results" in home.recall.conversation_search("cat")
+    home.recall.override(replace(long, content="My cat eats […]"))
+    assert "of 2 results" in home.recall.conversation_search("cat")
+    assert "asleep" not in home.recall.conversation_search_date("today", "now")
+    begin_turn_that_sees(home, 0)
+    assert home.recall.conversation_search("Miso") == "No results besides what is in view."
+
+
+def test_what_was_imported_is_found_wherever_the_queue_begins(home: AgentHome) -> None:
+    say(home, "My cat is called Miso.")
+    with home.database.transaction() as connection:
+        connection.execute("UPDATE messages SET origin = 'import'")
+    begin_turn_that_sees(home, 0)
+    assert "Miso" in home.recall.conversation_search("cat")
+
+
+def test_a_search_is_narrowed_by_who_spoke_and_when(home: AgentHome) -> None:
+    now = datetime.now(UTC)
+    say(home, "I ate a bee.", now - timedelta(days=400))
+    say(home, "I saw a bee.", now)
+    reply(home, call(arguments='{"message": "Bees sting."}'))
+    search = home.recall.conversation_search
+    assert "of 3 results" in search("bee")
+    assert "sam: Bees sting" in (found := search("bee", roles=["assistant"])) and "of 1 results" in found
+    assert "of 2 results" in search("bee", roles=["user"])
+    assert "of 2 results" in search("bee", start="today") and "of 2 results" in search("bee", start="now", end="today")
+    assert "I ate" in search("bee", end="last month")
+    assert search("bee", start="2001", end="2002") == "No results."
+    assert "of 2 results" in search("", roles=["user"])
+    with pytest.raises(FunctionFailed, match="names no day"):
+        search("bee", start="banana")
+
+
+def test_messages_around_a_result_come_on_request_each_once(home: AgentHome) -> None:
+    for text in ("One", "Two", "Three", "A bee", "Another bee", "Six", "Seven", "Eight", "Nine"):
+        say(home, text)
+    page = home.recall.conversation_search("bee", around=3)
+    assert page.startswith("Showing 1-4 of 4 results")  # what is right beside a result counts as one
+    beside = [line.split("user: ")[1] for line in page.splitlines() if line.startswith("    [")]
+    assert sorted(beside) == ["Eight", "Nine", "One", "Seven", "Two"] and len(page.splitlines()) == 10
+    assert len(home.recall.conversation_search("bee", around=-5).splitlines()) == 5
+
+
+def test_a_page_with_neighbours_keeps_its_bound(home: AgentHome) -> None:
+    for number in range(80):
+        say(home, f"{'bee' if number % 9 == 0 else 'other'} {number} " + "word " * 300)
+    page = home.recall.conversation_search("bee", around=99)
+    assert len(page) / 4 <= PAGE_LIMIT_TOKENS and len(page.splitlines()) > 20
+
+
+@pytest.mark.parametrize("query", ["東京", "京都", "猫", "고양이", "アナはどこに住んでいますか", "กรุงเทพ"])
+def test_languages_without_spaces_are_found(home: AgentHome, query: str) -> None:
+    for text in (
+        "アナは東京に住んでいます。",
+        "我去年在京都养了一只猫。",
+        "내 고양이는 검은색이다.",
+        "ฉันอยู่กรุงเทพมานาน",
+    ):
+        say(home, text)
+    say(home, "I keep bees.")
+    first = home.recall.conversation_search(query).splitlines()[1]
+    assert query[:1] in first and "bees" not in first
+
+
+ORDINARY = ["don't", "C++", "a:b", '"unbal', "AND", "", "\x00", "🐝", "NEAR(", "-", "*", "\ud83d", "東京"]
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text() | st.lists(st.sampled_from(ORDINARY)).map(" ".join))
+@example(" ".join(f"word{number}" for number in range(10_000)))
+@example("don't")
+def test_no_ordinary_query_raises(home: AgentHome, query: str) -> None:
+    if not home.recall.counts()[0]:
+        say(home, "I don't write C++ in a:b, AND I keep bees.")
+    assert home.recall.conversation_search(query, around=1)
+    assert home.archival.archival_memory_search(query, tags=["x", query[:30]])
+    assert home.recall.conversation_search(query, start="2020", roles=["user"])

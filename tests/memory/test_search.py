@@ -15,6 +15,7 @@ from memos.errors import EmbeddingProblem
 from memos.memory import search as search_module
 from memos.memory.archival_storage import insert_passages
 from memos.memory.query_terms import TERM_LIMIT, fts_query, search_terms
+from memos.memory.scope import Scope
 from memos.memory.search import SearchResult, index_text
 from memos.messages import Provenance
 
@@ -105,7 +106,7 @@ def test_an_answer_is_found_through_the_question_before_it(home: SearchHome) -> 
     home.say("What is the name of your dog?", speaker="Bob", session="1")
     answer = home.say("Rex", session="1")
     home.say("Something else", session="2")
-    assert seqs(home.lexical().find("a", "name of the dog", limit=5)) == [answer - 1, answer]
+    assert seqs(home.lexical().find("a", "name of the dog", limit=5)) == [answer, answer - 1]
 
 
 def test_the_speaker_whom_the_query_names_comes_first(home: SearchHome) -> None:
@@ -183,7 +184,7 @@ def test_the_question_itself_and_what_follows_are_no_hits(home: SearchHome) -> N
     question = home.say("Do I keep bees?")
     home.index_all()
     for search in (home.search(), home.lexical()):
-        assert seqs(search.find("a", "Do I keep bees?", limit=5, exclude_from_seq=question)) == [told]
+        assert seqs(search.find("a", "Do I keep bees?", limit=5, scope=Scope(question))) == [told]
 
 
 def test_a_query_without_any_word_finds_nothing(home: SearchHome) -> None:
