@@ -109,6 +109,38 @@ def test_an_answer_is_found_through_the_question_before_it(home: SearchHome) -> 
     assert seqs(home.lexical().find("a", "name of the dog", limit=5)) == [answer, answer - 1]
 
 
+def test_a_row_gains_by_what_was_said_two_rows_before_or_after(home: SearchHome) -> None:
+    far, near = [home.say(text, session="1") for text in ("a word of bees", "zzz", "honey", "zzz", "zzz")][0:3:2]
+    alone = home.say("honey", session="2")
+    found = seqs(home.lexical().find("a", "bees honey", limit=10))
+    assert found.index(near) < found.index(alone) and found.index(far) < found.index(alone)
+
+
+def test_a_row_gains_by_the_best_row_of_its_session(home: SearchHome) -> None:
+    best = home.say("the bees of the bakery gave honey", session="1")
+    for _ in range(5):
+        home.say("zzz", session="1")
+    within = home.say("bees fly", session="1")
+    elsewhere = home.say("bees fly", session="2")
+    assert seqs(home.lexical().find("a", "bees bakery honey", limit=10))[0] == best
+    found = seqs(home.lexical().find("a", "bees bakery honey", limit=10))
+    assert found.index(within) < found.index(elsewhere)
+
+
+def test_what_follows_a_question_comes_before_what_leads_to_it(home: SearchHome) -> None:
+    """All else is the same for both: the question stands between them."""
+    before = home.say("zzz one", session="1")
+    home.say("Which dog barked at the postman?", speaker="Bob", session="1")
+    after = home.say("zzz two", session="1")
+    found = seqs(home.lexical().find("a", "dog and postman at the gate", limit=5))
+    assert found.index(after) < found.index(before)
+    statement = home.say("The cat hissed at the gardener.", speaker="Bob", session="2")
+    home.say("zzz three", session="2")
+    lexical = home.lexical().find("a", "cat and gardener by the door", limit=5)
+    scores = {hit.seq: hit.score for hit in lexical.hits}
+    assert scores[statement] > scores[statement + 1]
+
+
 def test_the_speaker_whom_the_query_names_comes_first(home: SearchHome) -> None:
     bob = home.say("a holiday in Rome", speaker="Bob", session="1")
     ana = home.say("a holiday in Rome", speaker="Ana", session="2")
