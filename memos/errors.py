@@ -15,7 +15,7 @@
     ├── LimitReached               8   a bound on the turn stopped it
     ├── DataDamaged                9   a database that cannot be read, or is of a newer memos
     ├── StorageProblem            10   disk full, permission denied
-    ├── EmbeddingProblem           -   no usable vectors: search goes on by words alone, with a notice
+    ├── EmbeddingProblem           5   no usable vectors: search goes on by words alone, with a notice
     └── FunctionFailed             -   the model's mistake; goes back to the model, never to the user
 
 130 (Ctrl-C) and 143 (SIGTERM) come from the signals themselves.
@@ -117,7 +117,12 @@ class StorageProblem(MemosError):
 
 
 class EmbeddingProblem(MemosError):
-    """There are no usable vectors (weights missing or changed, a runtime that fails, NaN); search goes on by words."""
+    """There are no usable vectors (weights missing, an endpoint that is dead, NaN); search goes on by words.
+
+    Only a command that makes vectors ends with it.
+    """
+
+    exit_code = 5
 
 
 class FunctionFailed(MemosError):

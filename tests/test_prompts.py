@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
-from support.agent_home import agent_home
+from support.fake_openai import FakeOpenAI, say
 
-from memos.functions.process_functions import ProcessFunctions
-from memos.functions.table import FunctionTable
-from memos.llm.chat_messages import chat_messages, tools
-from memos.memory.message_rows import event_message
-from memos.messages import Block, Counters, Event, EventKind, Prompt
+from memos.cli.agent_choice import Machinery, Wish, create_agent
+from memos.cli.boot import open_session
+from memos.config import Places
+from memos.messages import EventKind
 from memos.prompts import Profile, system_instructions
+from memos.storage.database import Database
 
 CHECKOUT = Path(__file__).parents[1]
 PERSONAS = sorted((CHECKOUT / "personas").glob("*.md"))
@@ -55,14 +54,43 @@ def test_a_new_human_block_is_empty() -> None:
     assert (CHECKOUT / "humans" / "basic.md").read_text(encoding="utf-8").endswith("---\n")
 
 
-def test_the_first_prompt_with_all_functions_leaves_room_for_what_is_said(tmp_path: Path) -> None:
-    persona = (CHECKOUT / "personas" / "sam.md").read_text(encoding="utf-8").split("---\n")[2]
-    home = agent_home(tmp_path, (Block("persona", persona, 2000), Block("human", "", 2000)))
-    table = FunctionTable([ProcessFunctions(home.syscalls), home.memory, home.recall, home.archival])
-    event = Event(EventKind.USER_MESSAGE, "Hello, I am Ana.")
-    row = replace(event_message(event, home.agent.id, event.id), seq=1)
-    now = Counters(datetime.now().astimezone())
-    prompt = Prompt(system_instructions("full"), table.schemas, home.memory.blocks(), (row,), now)
-    said = "".join(str(message["content"]) for message in chat_messages(prompt))
-    offered = json.dumps(tools(prompt.functions), separators=(",", ":"), ensure_ascii=False)
-    assert len(said + offered) <= 2_200 * 4
+def first_request(folder: Path, window_tokens: int) -> dict[str, Any]:
+    """Return what a new agent with the default persona and human sends first, at the login, wired as `memos run` is."""
+    places = Places.find({"MEMOS_HOME": str(folder)})
+    with FakeOpenAI(script=lambda request: say("Hello.")) as server:
+        flags = {"model": "openai/fake-model", "api_base": server.url, "window_tokens": window_tokens}
+        machinery = Machinery(places, {"MEMOS_MEMORY_EMBEDDING": "none"}, Database.open(places.database))
+        wish = Wish(new=True, flags=flags)
+
+        async def greet() -> None:
+            agent = create_agent(machinery, wish, machinery.settings(flags))
+            async with open_session(machinery, agent, machinery.settings(flags, agent), wish, stays=False) as session:
+                assert session.login is not None
+                session.kernel.post(session.login)
+                await session.kernel.next_turn()
+
+        asyncio.run(greet())
+        machinery.database.close()
+        return dict(server.requests[0].body)
+
+
+def tokens(body: dict[str, Any], without: str = "") -> float:
+    """Return messages and functions in tokens of four characters, as the client writes them: without blanks."""
+    sent = {"messages": body["messages"], "tools": body["tools"]}
+    return (len(json.dumps(sent, ensure_ascii=False, separators=(",", ":"))) - len(without)) / 4
+
+
+def test_the_first_prompt_of_a_new_agent_has_at_most_2200_tokens(tmp_path: Path) -> None:
+    body = first_request(tmp_path, 128_000)
+    assert len(body["tools"]) == 8 and "I am Sam" in body["messages"][0]["content"]
+    assert tokens(body) <= 2_200
+
+
+@pytest.mark.parametrize("window_tokens", [2_048, 4_096])
+def test_the_first_prompt_in_a_small_window_has_at_most_600_tokens_beside_its_blocks(
+    tmp_path: Path, window_tokens: int
+) -> None:
+    body = first_request(tmp_path, window_tokens)
+    blocks, _, packet = body["messages"][1]["content"].partition("\n\n{")
+    assert blocks.startswith("### Core memory") and "<persona>" in blocks and '"type": "login"' in packet
+    assert tokens(body, without=json.dumps(blocks, ensure_ascii=False)) <= 600

@@ -29,8 +29,8 @@ _PERSONA = "Who I am and how I speak. I may refine it as I learn what suits my u
 _HUMAN = "What I know for certain about the person I talk to, one line a fact."
 FUNCTION_CLASSES = (ProcessFunctions, WorkingContext, RecallStorage, ArchivalStorage)
 """Where the functions of an agent come from, in the order of its table."""
-_NOT_KEPT = frozenset({"persona", "human", "agent"})
-"""Flags that only matter while an agent is made."""
+_NOT_KEPT = frozenset({"persona", "human", "agent", "memory.embedding_api_base", "memory.embedding_api_key_env"})
+"""Flags that only matter while an agent is made, and the way to an embedder: the vectors are of all agents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,8 @@ def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
     config = settings.config
     persona, human = _portraits(machinery, settings)
     kept = {name: value for name, value in wish.flags.items() if name not in _NOT_KEPT}
+    if kept.get("memory.embedding") != "none":
+        kept.pop("memory.embedding", None)
     if settings.origins["model"] == "persona":
         kept["model"] = config.model
     return machinery.agents.create(

@@ -205,6 +205,21 @@ def import_messages_command(
     return import_messages(file, agent=agent, skip_bad=skip_bad)
 
 
+@app.command("reindex")
+def reindex_command(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Throw the vectors away and make all of them again.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before texts go to a remote model.")] = False,
+    as_json: AsJson = False,
+    assignments: Assignments = None,
+) -> int:
+    """Make the vectors that search by meaning still lacks."""
+    from memos.cli.reindex import reindex
+
+    return reindex(_flags(assignments), everything=everything, yes=yes, as_json=as_json)
+
+
 bench_app = typer.Typer(rich_markup_mode=None, help="Measure how well a model does its work, and search.")
 app.add_typer(bench_app, name="bench")
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from memos import __version__
@@ -25,14 +25,15 @@ from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.finder import Finder
-from memos.memory.index import Index, builtin_embedder
+from memos.memory.index import Index, builtin_embedder, known_dims
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import Revision, WorkingContext
-from memos.messages import Block, Event, EventKind, utc_now
+from memos.messages import Block, Event, EventKind, TokenUsage, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
+from memos.storage.database import Database
 from memos.storage.token_scales import TokenScales
-from memos.storage.usage_ledger import UsageLedger
+from memos.storage.usage_ledger import ModelCall, UsageLedger
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
@@ -111,6 +112,65 @@ def _remote(
     )
 
 
+def is_remote_embedding(embedding: str) -> bool:
+    """Whether the setting `memory.embedding` names a model that gets the text of messages."""
+    return "/" in embedding and not embedding.startswith("builtin/")
+
+
+def open_index(
+    settings: Settings, places: Places, environ: Mapping[str, str], database: Database, *, forget: bool = False
+) -> Index:
+    """Return the index for `memory.embedding`; nothing is read or asked yet. `forget`: what is known of its vectors.
+
+    Raises: BadInput, NotConfigured (a key is missing).
+    """
+    memory = settings.config.memory
+    if not is_remote_embedding(memory.embedding):
+        return Index.open(places.vectors, database, memory.embedding)
+    from memos.llm.remote_embedder import RemoteEmbedder, space_name
+    from memos.memory.embedders import PAYER
+
+    model, api_base = memory.embedding, memory.embedding_api_base or None
+    timeouts, ledger = settings.config.timeouts, UsageLedger(database)
+
+    def record(usage: TokenUsage, cost_usd: float | None) -> None:
+        with suppress(StorageProblem):  # the vectors are there; what they cost is not worth losing them
+            ledger.record(PAYER.get(), "", ModelCall(model, "embed", usage, cost_usd))
+
+    embedder = RemoteEmbedder(
+        model,
+        api_base=api_base,
+        api_key=_embedding_key(settings, places, environ),
+        dims=0 if forget else known_dims(database, space_name(model, api_base)),
+        timeout_s=timeouts.first_byte_s,
+        on_call=record,
+    )
+    return Index.of(places.vectors, database, embedder)
+
+
+def _embedding_key(settings: Settings, places: Places, environ: Mapping[str, str]) -> str | None:
+    """Return the key of the remote embedder: its own, never that of the chat model's server.
+
+    Raises: BadInput, NotConfigured.
+    """
+    from memos.llm.catalogue import key_variables, needs_key, provider, provider_of
+
+    memory = settings.config.memory
+    model, prefix = memory.embedding, provider_of(memory.embedding)
+    config = replace(
+        settings.config,
+        model=model,
+        api_base=memory.embedding_api_base,
+        api_key_env=memory.embedding_api_key_env,
+    )
+    variables = key_variables(prefix)
+    key = find_key(Settings(config, settings.origins), places, environ, provider=prefix, variables=variables)
+    if key is None and provider(prefix) and needs_key(model, memory.embedding_api_base):
+        what = f"{model}, the embedding model, needs a key, and {variables[0]} is not set."
+        raise NotConfigured(what, f"export {variables[0]}=…, or memos configure --set memory.embedding=builtin/minilm")
+    return key.value if key else None
+
+
 def _embedded(settings: Settings, places: Places) -> Processor:
     from memos.llm.embedded import EmbeddedProcessor
     from memos.llm.weights import builtin_weights
@@ -155,8 +215,8 @@ class _Wiring:
         self._machinery = machinery
         self._agent = agent
         self._settings = settings
-        config, database = settings.config, machinery.database
-        self._index = Index.open(machinery.places.vectors, database, config.memory.embedding)
+        database = machinery.database
+        self._index = _index_or_words(settings, machinery)
         self._syscalls = KernelSyscalls(machinery.agents, agent)
         self._memory = WorkingContext(database, agent.id, self._syscalls)
         self._recall = RecallStorage(database, agent.id, agent.name, self._index.search("recall"), self._syscalls)
@@ -255,7 +315,10 @@ class _Wiring:
             switch_model=self._switch_model,
             usage=UsageLedger(self._machinery.database),
             finder=Finder(self._index),
-            header=[*header(self._agent, config.model, self._machinery.places), *filter(None, [self._index.problem])],
+            header=[
+                *header(self._agent, config.model, self._machinery.places),
+                *filter(None, [self._index.problem or embedding_note(config)]),
+            ],
             history_file=self._machinery.places.history_file,
             read_only=read_only,
             login=self._login() if config.terminal.greet and not read_only else None,
@@ -306,6 +369,25 @@ def _paging(config: Config) -> Paging:
         paging.evict_percent / 100,
         config.max_reply_tokens or 0,
     )
+
+
+def _index_or_words(settings: Settings, machinery: Machinery) -> Index:
+    """Return the index, or search by words alone where the embedder cannot be had: no reason not to talk."""
+    try:
+        return open_index(settings, machinery.places, machinery.environ, machinery.database)
+    except MemosError as problem:
+        return Index(machinery.database, problem=f"Search goes on by words alone: {problem}")
+
+
+def embedding_note(config: Config) -> str:
+    """Return one sentence on who gets the text of messages for search by meaning; empty where nobody does."""
+    model = config.memory.embedding
+    if not is_remote_embedding(model):
+        return ""
+    from memos.llm.remote_embedder import endpoint
+
+    who = endpoint(model, config.memory.embedding_api_base)
+    return f"Search by meaning: the text of all messages and passages goes to {who} ({model})."
 
 
 def header(agent: Agent, model: str, places: Places) -> list[str]:

@@ -95,6 +95,10 @@ def _show(places: Places, environ: Mapping[str, str]) -> int:
     rows = [(name, _shown(settings.value(name)), settings.origins[name]) for name in SETTINGS]
     print_table(("setting", "value", "from"), [*rows, _key_row(settings, places, environ)])
     print_text("")
+    from memos.cli.boot import embedding_note
+
+    if sends := embedding_note(settings.config):
+        print_text(f"{sends}\n")
     for label, path in (
         ("settings", places.config_file),
         ("memory", places.database),

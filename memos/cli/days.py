@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 
 from memos.errors import BadInput
-from memos.memory.finder import Span
+from memos.memory.dates import Span
 
 
 def day_of(text: str | None, flag: str) -> date | None:

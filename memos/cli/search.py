@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from memos.cli.boot import open_index
 from memos.cli.days import span_of
 from memos.cli.printing import note, print_json, print_styled
 from memos.config import Places, Settings, read_config
 from memos.errors import AgentNotFound, BadInput
-from memos.memory.finder import Find, Finder, Finds, Place, Span, merged
+from memos.memory.dates import Span
+from memos.memory.finder import Find, Finder, Finds, Place, merged
 from memos.memory.index import Index
 from memos.safe_text import safe_line
 from memos.storage.agents import Agents
@@ -56,7 +58,7 @@ def _found(query: str, agent: str | None, places: Sequence[Place], span: Span, l
     settings = Settings.resolve({}, os.environ, {}, read_config(where.config_file).given)
     database = Database.open(where.database)
     try:
-        index = Index.open(where.vectors, database, settings.config.memory.embedding)
+        index = open_index(settings, where, os.environ, database)
         try:
             if index.problem:
                 note(index.problem)

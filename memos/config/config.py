@@ -47,8 +47,18 @@ class Timeouts:
 class Memory:
     """What the agent keeps and how it finds it again."""
 
-    embedding: str = field(default="builtin/minilm", metadata={"choices": ("builtin/minilm", "none")})
-    """Search by meaning with the embedder that comes with memos, or "none" for search by words alone."""
+    embedding: str = field(
+        default="builtin/minilm", metadata={"choices": ("builtin/minilm", "none"), "or_litellm_id": True}
+    )
+    """Search by meaning: builtin/minilm runs on this computer; "none" searches by words alone; any litellm id, such as
+    openai/text-embedding-3-small or ollama/nomic-embed-text, gets the text of all messages and passages of all agents.
+    """
+
+    embedding_api_base: str = field(default="", metadata={"address": True})
+    """Address of the server of that embedding model; empty means the provider's own."""
+
+    embedding_api_key_env: str = ""
+    """Name of the environment variable that holds its key; empty means the provider's usual one. Never the key."""
 
     block_limit_chars: int = field(default=2000, metadata={"at_least": 100})
     """Characters that a core memory block of a new agent may hold; less in a small context window."""

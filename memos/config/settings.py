@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
@@ -29,6 +30,7 @@ class Setting:
     at_least: float | None = None
     at_most: float | None = None
     choices: tuple[str, ...] = ()
+    or_litellm_id: bool = False
     address: bool = False
     sample: Value = None
 
@@ -49,12 +51,13 @@ class Setting:
             raise BadInput(f"{self.name} must be {self.at_least:g} or more ({origin}).", self._next_step())
         if self.at_most is not None and not float(value) <= self.at_most:  # type: ignore[arg-type]
             raise BadInput(f"{self.name} must be {self.at_most:g} or less ({origin}).", self._next_step())
-        if self.choices and value not in self.choices:
-            raise BadInput(f"{self.name} must be one of {', '.join(self.choices)} ({origin}).", self._next_step())
+        if self.choices and value not in self.choices and not (self.or_litellm_id and _is_litellm_id(str(value))):
+            choices = ", ".join(self.choices) + (", or PROVIDER/MODEL" if self.or_litellm_id else "")
+            raise BadInput(f"{self.name} must be one of {choices} ({origin}).", self._next_step())
         if self.address and value and not _is_address(str(value)):
             raise BadInput(
                 f"{self.name} must be an address such as http://127.0.0.1:8080/v1, not {value!r:.60} ({origin}).",
-                "memos configure --set api_base=http://127.0.0.1:8080/v1",
+                f"memos configure --set {self.name}=http://127.0.0.1:8080/v1",
             )
         return value  # type: ignore[return-value]
 
@@ -85,6 +88,11 @@ def _is_address(text: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _is_litellm_id(text: str) -> bool:
+    """Whether a text has the form PROVIDER/MODEL, and names no model that runs inside memos."""
+    return re.fullmatch(r"(?!builtin/|gguf[:/]|scripted[:/])[\w.-]+/[^\s\x00-\x1f]+", text) is not None
 
 
 def _truth(text: str) -> bool:
@@ -123,6 +131,7 @@ def _settings_of(cls: type, prefix: str = "") -> Iterable[Setting]:
             at_least=item.metadata.get("at_least"),
             at_most=item.metadata.get("at_most"),
             choices=item.metadata.get("choices", ()),
+            or_litellm_id=item.metadata.get("or_litellm_id", False),
             address=item.metadata.get("address", False),
             sample=item.metadata.get("sample"),
         )

@@ -54,6 +54,8 @@ class Turn:
     cost_usd: float = 0.0
     began_at: float = field(default_factory=time.monotonic)
     calls_seen: Counter[str] = field(default_factory=Counter)
+    warned: bool = False
+    """Whether it was told of memory pressure: in a tiny window every step could fill the queue anew."""
 
     def note_model_call(self, call: ModelCall) -> None:
         """Add the tokens of one inference, and its price where that is known."""
@@ -131,10 +133,10 @@ def heartbeat_after(results: Sequence[FunctionResult]) -> Event | None:
 def memory_pressure(heartbeat: Event | None) -> Event:
     """Return the event that warns the agent before the queue is flushed; it takes the place of `heartbeat`."""
     words = (
-        "The queue has nearly filled your context. Soon its older half leaves for recall storage, and a summary takes"
-        " its place. Save now what you will want at hand: in core memory, or in archival memory."
+        "Your context is nearly full. Soon the older half of the queue leaves for recall storage, and a summary takes"
+        " its place. Save now what you will want at hand."
     )
-    then = f"Then go on: {heartbeat.payload['reason']}" if heartbeat else "Nobody waits for a message from you now."
+    then = f"Then go on: {heartbeat.payload['reason']}" if heartbeat else "Nobody waits for an answer."
     return Event(EventKind.MEMORY_PRESSURE, f"{words} {then}")
 
 

@@ -31,6 +31,7 @@ from memos.messages import (
     EventKind,
     FunctionResult,
     Message,
+    Notice,
     OutputBody,
     Reply,
     ReplyStored,
@@ -234,14 +235,19 @@ class Kernel:
 
     async def _execute(self, reply: Message, turn: Turn) -> list[FunctionResult]:
         turn.note_calls(reply.calls)
-        queue = self.machine.queue_manager.queue
-        turn.seen_from = queue[0].seq if queue and self.machine.processor.reads_queue else None
-        return await self.machine.executor.execute(reply, turn, lambda body: self._publish(turn, body))
+        machine = self.machine
+        queue = machine.queue_manager.queue
+        turn.seen_from = queue[0].seq if queue and machine.processor.reads_queue else None
+        limit_chars = machine.main_context.result_limit_chars
+        return await machine.executor.execute(reply, turn, lambda body: self._publish(turn, body), limit_chars)
 
     def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:
         event = heartbeat_after(results)
-        if results and self.machine.main_context.pressure():  # a model that calls nothing could save nothing
+        warns = self.machine.main_context.pressure() and not turn.warned
+        if results and warns:  # a model that calls nothing could save nothing
+            turn.warned = True
             event = memory_pressure(event)
+            self._publish(turn, Notice("The model's window is nearly full: the agent is asked to save what matters."))
         if event is None:
             return None
         stop = reason_to_stop(turn, self.machine.limits)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from memos.errors import ContextOverflow
 from memos.functions.table import FunctionTable
 from memos.kernel.control import Turn
+from memos.kernel.executor import RESULT_LIMIT_CHARS
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.shortening import shortened, weight
 from memos.kernel.summariser import BY_MEMOS, extract, limit_chars, summarise
@@ -47,7 +48,11 @@ _TELLING_FILL = 0.5
 _LEAST_TOKENS = 48
 """A message is not shortened below about so many tokens: it would say nothing any more."""
 _HUGE = 4
-"""A message of more than one part in so many of the room is shortened before the running turn loses its beginning."""
+"""A message of more than one part in so many of the queue's room is shortened before the running turn loses its
+beginning."""
+_RESULT_SHARE = 4
+"""The results of one reply take one part in so many of the room that the queue has."""
+_CHARS_PER_TOKEN = 3
 REFUSALS = 4
 """So often in a row a prompt that a provider refused as too long is made shorter and sent again: to half of it."""
 _AFTER_A_REFUSAL = 0.85
@@ -84,6 +89,11 @@ class Gauge:
     def room_tokens(self) -> int:
         """What a prompt may cost."""
         return self.window_tokens - self.reply_tokens
+
+    @property
+    def queue_tokens(self) -> int:
+        """What the queue may cost: what the fixed parts leave of the room."""
+        return max(0, self.room_tokens - self.tokens.fixed - self.tokens.margin)
 
     @property
     def fill(self) -> float:
@@ -163,6 +173,13 @@ class MainContext:
         """Return how many of the oldest messages the next flush would evict."""
         return self._queue_manager.cut(gauge.tokens.queue, self._wanted(gauge))
 
+    @property
+    def result_limit_chars(self) -> int:
+        """How long the results of one reply's calls may be: a part of the queue's room, so that a step fits beside."""
+        if self.gauge is None:
+            return RESULT_LIMIT_CHARS
+        return min(RESULT_LIMIT_CHARS, self.gauge.queue_tokens * _CHARS_PER_TOKEN // _RESULT_SHARE)
+
     def pressure(self) -> bool:
         """Whether the agent is to be warned now: the newest prompt was near its limit, and it has not been told."""
         gauge = self.gauge
@@ -222,7 +239,7 @@ class MainContext:
         """Free tokens by the first rung that can. Raises: PromptTooLong."""
         if count := self.cut(gauge):
             return await self.flush(processor, turn, publish, gauge, count)
-        if await self._shorten(gauge, publish, above_tokens=gauge.room_tokens // _HUGE):
+        if await self._shorten(gauge, publish, above_tokens=max(gauge.queue_tokens // _HUGE, _LEAST_TOKENS)):
             return None
         if count := self._queue_manager.cut_within_turn(gauge.tokens.queue, self._wanted(gauge)):
             return await self.flush(processor, turn, publish, gauge, count)

@@ -111,7 +111,7 @@ class LitellmProcessor:
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the price by litellm's list; None for what it does not list, and for every server of one's own."""
-        if not _is_imported() or self._api_base is not None or _is_redirected(self._model):
+        if not _is_imported() or self._api_base is not None or is_redirected(self._model):
             return None
         return cost_usd(_imported().result().model_cost, self._model, usage)
 
@@ -319,7 +319,7 @@ def _past_the_types(request: dict[str, Any]) -> dict[str, Any]:
     return rest | {"messages": bulk["messages"][-1:], "extra_body": bulk}
 
 
-def _is_redirected(model: str) -> bool:
+def is_redirected(model: str) -> bool:
     """Whether the environment names another address for the provider than its own, as litellm would follow it."""
     prefix = model.partition("/")[0].upper() if "/" in model else "OPENAI"
     return prefix != "AZURE" and any(os.environ.get(f"{prefix}_{name}") for name in ("API_BASE", "BASE_URL"))
@@ -393,6 +393,11 @@ _FUTURES: dict[str, concurrent.futures.Future[Any]] = {}
 _FUTURES_LOCK = threading.Lock()
 
 
+def litellm_module() -> Any:
+    """Return litellm, quiet and offline; the first call of a process takes seconds. Raises: NotConfigured."""
+    return _imported().result()
+
+
 def _imported() -> concurrent.futures.Future[Any]:
     """Return the future of the litellm module; the first call starts the import."""
     return _once("import", _import_litellm)
@@ -443,6 +448,7 @@ def _import_litellm() -> Any:
     litellm.telemetry = False
     litellm.drop_params = True  # a provider that does not know a parameter goes without it
     litellm.disable_hf_tokenizer_download = True  # else some model names make it call huggingface.co
+    vars(litellm)["DEFAULT_MAX_RETRIES"] = 0  # else embeddings are asked for three times, whatever the request says
     litellm.disable_token_counter = True  # we count ourselves; it would count every prompt without usage
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

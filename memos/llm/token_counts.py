@@ -158,7 +158,7 @@ def _scaled(counts: _Counts, scale: TokenScale, counted_by: str) -> PromptTokens
         queue=queue,
         frame=frame,
         counted_by=counted_by,
-        margin=round(total * scale.margin),
+        margin=round(total * scale.margin(counts.counted)),
         counted=counts.counted,
     )
 

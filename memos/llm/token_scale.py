@@ -32,6 +32,14 @@ _SUSPECTS = 4
 _RECENT = 12
 _FADING = 0.8
 """An error of old counts for less: it was made when less was known."""
+_LIKENESS = 0.4
+"""How far the factor of one kind usually is from that of all together, as a share of it."""
+_FIRST_SPREAD = 0.015
+_FIRST_WEIGHT = 1.0
+"""Before the reports themselves show how far they scatter, as many stand in for them, scattered so."""
+_CAUTION = 3.0
+UNTRIED_MARGIN = 0.30
+"""Before a model has answered at all: its tokenizer may be a far finer one than ours."""
 UNKNOWN_MARGIN = 0.10
 STABLE_MARGIN = 0.02
 
@@ -45,6 +53,9 @@ class TokenScale:
         self._errors: list[float] = []
         self._refused: list[int] = []
         self._last: tuple[int, int] | None = None
+        self._is_tried = False
+        self._spread = _FIRST_SPREAD
+        self._known: _Matrix | None = None
         self.factors = _PRIOR
 
     @classmethod
@@ -62,6 +73,7 @@ class TokenScale:
         scale._observations = usable[-_KEPT:]
         scale._errors = [abs(error) for error in errors if math.isfinite(error)][-_RECENT:]
         scale._refused = refused[-_KEPT:]
+        scale._is_tried = bool(scale._observations)
         scale._fit()
         return scale
 
@@ -73,23 +85,30 @@ class TokenScale:
         """Return the tokens this model will count where the tokenizer counted so."""
         return _product(self.factors, counted)
 
-    @property
-    def margin(self) -> float:
-        """How far off `expected` may be, as a share of it: as far as it lately was, within 2 and 10 %."""
-        if len(self._errors) < _TRUSTED_FROM:
-            return UNKNOWN_MARGIN
-        faded = (error * _FADING**age for age, error in enumerate(reversed(self._errors)))
-        return min(UNKNOWN_MARGIN, max(STABLE_MARGIN, *faded))
+    def margin(self, counted: Counted) -> float:
+        """Return how far off `expected` may be, as a share of it: as far as it lately was, within 2 and 10 %.
+
+        More, up to 30 %, for a mixture of functions, words and calls unlike those that were reported, and before there
+        was any answer.
+        """
+        if not self._is_tried:
+            return UNTRIED_MARGIN
+        lately = UNKNOWN_MARGIN
+        if len(self._errors) >= _TRUSTED_FROM:
+            faded = (error * _FADING**age for age, error in enumerate(reversed(self._errors)))
+            lately = min(UNKNOWN_MARGIN, max(STABLE_MARGIN, *faded))
+        return min(UNTRIED_MARGIN, max(lately, self._doubt(counted)))
 
     def learn(self, counted: Counted, reported: int | None) -> bool:
         """Learn from what the server reported for a prompt counted so; return whether anything was learned."""
+        self._is_tried = True
         if reported is None or reported <= 0 or not _is_possible((*counted, reported)):
             return False
         if self._is_stuck(counted, reported):
             return False
         observation = (*counted, reported)
         error = abs(self.expected(counted) - reported) / reported
-        if len(self._observations) >= _TRUSTED_FROM and error > _FAR_OFF:
+        if len(self._observations) >= _TRUSTED_FROM and error > max(_FAR_OFF, 2 * self._doubt(counted)):
             self._suspects.append(observation)
             if len(self._suspects) < _SUSPECTS:
                 return False
@@ -112,26 +131,63 @@ class TokenScale:
         return reported in self._refused
 
     def _fit(self) -> None:
-        """Find the factors of least relative error within their bounds, recent observations weighing more."""
+        """Find the factors of least relative error within their bounds, recent observations weighing more.
+
+        What they say little of stays near what they say in all: the more they scatter, the more firmly.
+        """
+        self._spread, self._known = _FIRST_SPREAD, None
         if not self._observations:
             self.factors = _PRIOR
             return
-        square = [[_PULL if row == column else 0.0 for column in range(3)] for row in range(3)]
-        side = [_PULL * prior for prior in _PRIOR]
-        for age, observation in enumerate(reversed(self._observations)):
-            weight = _FORGETTING**age / observation[3] ** 2
-            for row in range(3):
-                side[row] += weight * observation[row] * observation[3]
-                for column in range(3):
-                    square[row][column] += weight * observation[row] * observation[column]
-        factors = _bounded_solution(square, side)
+        weighted = [
+            (_FORGETTING**age / row[3] ** 2, row[:3], row[3]) for age, row in enumerate(reversed(self._observations))
+        ]
+        factors, variance = (_in_all(weighted),) * 3, _FIRST_SPREAD**2
+        centre = factors
+        for _ in range(2):
+            pull = max(_PULL, variance / (_LIKENESS * centre[0]) ** 2)
+            square, side = _normal_equations(weighted, pull, centre)
+            factors = _bounded_solution(square, side)
+            missed = sum(weight * (_product(factors, row) - reported) ** 2 for weight, row, reported in weighted)
+            evidence = sum(weight * reported**2 for weight, _, reported in weighted)
+            variance = (missed + _FIRST_WEIGHT * _FIRST_SPREAD**2) / (evidence + _FIRST_WEIGHT)
+        self._spread, self._known = math.sqrt(variance), square
         # One report alone may raise an estimate, not lower it: it could be one of the constant numbers.
         alone = len(self._observations) == 1
         first = self._observations[0][:3]
         self.factors = _PRIOR if alone and _product(factors, first) < sum(first) else factors
 
+    def _doubt(self, counted: Counted) -> float:
+        """Return how far off `expected` may be, as a share: reports scatter, and may say little of such a mixture."""
+        expected = self.expected(counted)
+        if self._known is None or not expected:
+            return 0.0
+        unseen = sum(part * found for part, found in zip(counted, _solution(self._known, counted), strict=True))
+        return _CAUTION * self._spread * math.sqrt(1.0 + max(unseen, 0.0) / expected**2)
 
-def _bounded_solution(square: Sequence[Sequence[float]], side: Sequence[float]) -> tuple[float, float, float]:
+
+_Weighted = Sequence[tuple[float, Counted, int]]
+_Matrix = list[list[float]]
+
+
+def _in_all(weighted: _Weighted) -> float:
+    """Return the one factor that suits all kinds best."""
+    above = sum(weight * sum(row) * reported for weight, row, reported in weighted)
+    return min(3.0, max(0.4, above / sum(weight * sum(row) ** 2 for weight, row, _ in weighted)))
+
+
+def _normal_equations(weighted: _Weighted, pull: float, centre: Sequence[float]) -> tuple[_Matrix, list[float]]:
+    square = [[pull if row == column else 0.0 for column in range(3)] for row in range(3)]
+    side = [pull * prior for prior in centre]
+    for weight, counted, reported in weighted:
+        for row in range(3):
+            side[row] += weight * counted[row] * reported
+            for column in range(3):
+                square[row][column] += weight * counted[row] * counted[column]
+    return square, side
+
+
+def _bounded_solution(square: _Matrix, side: Sequence[float]) -> tuple[float, float, float]:
     """Solve the normal equations with each unknown held within its bounds, one unknown at a time."""
     found = list(_PRIOR)
     for _ in range(_PASSES):
@@ -143,6 +199,18 @@ def _bounded_solution(square: Sequence[Sequence[float]], side: Sequence[float]) 
         if max(abs(new - old) for new, old in zip(found, before, strict=True)) < _CLOSE:
             break
     return found[0], found[1], found[2]
+
+
+def _solution(square: _Matrix, side: Sequence[float]) -> list[float]:
+    """Solve three equations of a positive definite matrix."""
+    rows = [[*line, value] for line, value in zip(square, side, strict=True)]
+    for pivot in range(3):
+        rows[pivot] = [value / rows[pivot][pivot] for value in rows[pivot]]
+        for other in range(3):
+            if other != pivot:
+                share = rows[other][pivot]
+                rows[other] = [value - share * lead for value, lead in zip(rows[other], rows[pivot], strict=True)]
+    return [row[3] for row in rows]
 
 
 def _product(factors: Sequence[float], counted: Sequence[int]) -> float:

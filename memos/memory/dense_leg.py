@@ -6,11 +6,15 @@ memory: LanceDB then need not be opened for them, which costs seconds of CPU and
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from sqlite3 import Row
 from typing import TYPE_CHECKING
 
+from memos.errors import EmbeddingProblem
+from memos.memory.embedders import PAYER
 from memos.memory.tiers import TABLES, WAITING, Tier
 from memos.storage.database import Database
 from memos.storage.vectors import Nearest, VectorTable
@@ -27,11 +31,21 @@ SEEN_WAITING = 256
 """So many of an agent's newest waiting rows are seen by meaning; beyond that (an import) words find them meanwhile."""
 
 
+@dataclass(slots=True)
+class Outage:
+    """Whether the user knows that the embedder fails: told once, whichever tier is searched."""
+
+    told: bool = False
+
+
 class DenseLeg:
     """Finds rows of one tier by meaning. Blocking; may be used from any thread."""
 
-    def __init__(self, database: Database, tier: Tier, embedder: Embedder, table: VectorTable) -> None:
+    def __init__(
+        self, database: Database, tier: Tier, embedder: Embedder, table: VectorTable, outage: Outage | None = None
+    ) -> None:
         self.table = table
+        self._outage = outage or Outage()
         self._database = database
         self._tier = tier
         self._embedder = embedder
@@ -41,14 +55,23 @@ class DenseLeg:
     def nearest(self, agent_id: str, query: str) -> Nearest | None:
         """Return an agent's rows by falling cosine to `query`; None where there is nothing to compare it with.
 
-        Raises: EmbeddingProblem, DataDamaged.
+        Raises: EmbeddingProblem (once an outage: the next searches get None), DataDamaged.
         """
+        try:
+            return self._nearest(agent_id, query)
+        except EmbeddingProblem:
+            if self._outage.told:
+                return None
+            self._outage.told = True
+            raise
+
+    def _nearest(self, agent_id: str, query: str) -> Nearest | None:
         import numpy as np
 
         waiting = self._waiting(agent_id)
         if not waiting and not self.table.exists():
             return None  # the embedder need not be loaded for it
-        vector = self._embedder.embed([query])[0]
+        vector = self._embedded(agent_id, [query])[0]
         indexed = self.table.nearest(agent_id, vector)
         if not waiting:
             return indexed
@@ -62,7 +85,7 @@ class DenseLeg:
         return Nearest(seqs[order], cosines[order])
 
     def vectors(self, rows: Sequence[Row]) -> Floats:
-        """Return the vectors (n, dims) of rows (`seq`, `search_text`) that wait, each computed once in a process.
+        """Return the vectors (n, dims) of rows (`seq`, `agent_id`, `search_text`), each computed once in a process.
 
         Raises: EmbeddingProblem.
         """
@@ -70,9 +93,10 @@ class DenseLeg:
 
         with self._lock:
             new = [row for row in rows if self._read.get(row["seq"], ("",))[0] != row["search_text"]]
-            if new:
-                found = self._embedder.embed([row["search_text"] for row in new])
-                self._read |= {row["seq"]: (row["search_text"], v) for row, v in zip(new, found, strict=True)}
+            for agent_id, own in itertools.groupby(sorted(new, key=_agent_of), key=_agent_of):
+                texts = {row["seq"]: row["search_text"] for row in own}
+                found = self._embedded(agent_id, list(texts.values()))
+                self._read |= {seq: (text, v) for (seq, text), v in zip(texts.items(), found, strict=True)}
             return np.stack([self._read[row["seq"]][1] for row in rows])
 
     def written(self, rows: Sequence[Row]) -> None:
@@ -81,9 +105,20 @@ class DenseLeg:
             for row in rows:
                 self._read.pop(row["seq"], None)
 
+    def _embedded(self, agent_id: str, texts: Sequence[str]) -> Floats:
+        """Embed texts of one agent, and let the table know how long a vector is. Raises: EmbeddingProblem."""
+        token = PAYER.set(agent_id)
+        try:
+            vectors = self._embedder.embed(texts)
+        finally:
+            PAYER.reset(token)
+        self._outage.told = False
+        self.table.dims = self.table.dims or self._embedder.dims
+        return vectors
+
     def _waiting(self, agent_id: str) -> Sequence[Row]:
         return self._database.query(
-            f"SELECT seq, search_text FROM {TABLES[self._tier]} WHERE {WAITING[self._tier]}"  # noqa: S608
+            f"SELECT seq, agent_id, search_text FROM {TABLES[self._tier]} WHERE {WAITING[self._tier]}"  # noqa: S608
             f" AND superseded_by IS NULL AND agent_id = ? ORDER BY seq DESC LIMIT {SEEN_WAITING}",
             (agent_id,),
         )
@@ -91,4 +126,9 @@ class DenseLeg:
 
 def legs(database: Database, embedder: Embedder, tables: Mapping[Tier, VectorTable]) -> Mapping[Tier, DenseLeg]:
     """Return the dense leg of each tier."""
-    return {tier: DenseLeg(database, tier, embedder, table) for tier, table in tables.items()}
+    outage = Outage()
+    return {tier: DenseLeg(database, tier, embedder, table, outage) for tier, table in tables.items()}
+
+
+def _agent_of(row: Row) -> str:
+    return str(row["agent_id"])

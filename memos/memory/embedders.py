@@ -11,6 +11,7 @@ import importlib.util
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -34,6 +35,10 @@ _TEXT_LIMIT_CHARS = 8_000  # far more than the window holds; keeps the tokenizer
 _BATCH_TOKENS = 512  # bigger batches are hardly faster and cost hundreds of megabytes
 
 
+PAYER: ContextVar[str] = ContextVar("PAYER", default="")
+"""The agent whose texts are being embedded: what a remote model takes for it is put down to that agent."""
+
+
 class Embedder(Protocol):
     """A model that turns texts into vectors. It may be called from any thread."""
 
@@ -44,14 +49,18 @@ class Embedder(Protocol):
 
     @property
     def dims(self) -> int:
-        """The length of a vector."""
+        """The length of a vector; 0 while the first answer of a remote model is still to come."""
         ...
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector a text, shape (n, dims) float32, of unit length.
+        """Return one vector a text, shape (n, dims) float32, of unit length; NaN in a row that has none.
 
         Raises: EmbeddingProblem when the model cannot be had or run.
         """
+        ...
+
+    def close(self) -> None:
+        """Give up calls that are under way; none will follow."""
         ...
 
 
@@ -100,6 +109,9 @@ class MiniLmEmbedder:
         """Return what the model makes of each token, one array (tokens, 384) a text. Raises: EmbeddingProblem."""
         found = dict(self._states(texts))
         return [found[place] for place in range(len(texts))]
+
+    def close(self) -> None:
+        """Do nothing: the process has one built-in embedder, for all conversations."""
 
     def _states(self, texts: Sequence[str]) -> Iterator[tuple[int, States]]:
         """Yield (place in `texts`, token states), in any order."""

@@ -10,7 +10,9 @@ from datetime import datetime
 from sqlite3 import Row
 from typing import Literal
 
+from memos.memory.dates import Span
 from memos.memory.index import Index
+from memos.memory.scope import Scope
 from memos.memory.search import Hit, Search
 from memos.memory.tiers import Tier
 from memos.memory.word_forms import coverage, word_patterns
@@ -18,7 +20,6 @@ from memos.storage.agents import Agent
 
 Place = Literal["recall", "archival", "core"]
 
-_ALL_HITS = 2**31
 _ROWS: Mapping[Tier, str] = {
     "recall": "SELECT seq, id, created_at, speaker, said AS text FROM messages"
     " WHERE seq IN (SELECT value FROM json_each(?))",
@@ -59,19 +60,7 @@ class Finds:
     degraded: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A time to look in, UTC: from `since` on, before `until`."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def __bool__(self) -> bool:
-        return self.since is not None or self.until is not None
-
-    def holds(self, at: datetime) -> bool:
-        """Return whether a moment lies in it."""
-        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
+_ANY_TIME = Span()
 
 
 class Finder:
@@ -81,19 +70,17 @@ class Finder:
         self._database = index.database
         self._searches: Mapping[Tier, Search] = {"recall": index.search("recall"), "archival": index.search("archival")}
 
-    def find(self, agent: Agent, place: Place, query: str, limit: int, span: Span = Span()) -> Finds:
+    def find(self, agent: Agent, place: Place, query: str, limit: int, span: Span = _ANY_TIME) -> Finds:
         """Return at most `limit` finds for `query` in one place of an agent's memory, best first."""
         return (
             self._in_core(agent, query, limit, span) if place == "core" else self._in(agent, place, query, limit, span)
         )
 
     def _in(self, agent: Agent, tier: Tier, query: str, limit: int, span: Span) -> Finds:
-        found = self._searches[tier].find(agent.id, query, limit=_ALL_HITS if span else limit)
+        found = self._searches[tier].find(agent.id, query, limit=limit, scope=Scope(span=span))
         rows = self._rows(tier, found.hits)
         finds = [_find(agent, tier, rows[hit.seq], hit.score) for hit in found.hits if hit.seq in rows]
-        if span:
-            finds = [find for find in finds if span.holds(find.at)]
-        return Finds(len(finds) if span else found.total, tuple(finds[:limit]), found.degraded)
+        return Finds(found.total, tuple(finds), found.degraded)
 
     def _rows(self, tier: Tier, hits: Sequence[Hit]) -> dict[int, Row]:
         seqs = json.dumps([hit.seq for hit in hits])
@@ -109,7 +96,7 @@ class Finder:
             at = datetime.fromisoformat(block["created_at"])
             for number, line in enumerate(block["value"].split("\n"), start=1):
                 score, label = coverage(line, patterns), block["label"]
-                if score and span.holds(at):
+                if score and _holds(span, at):
                     finds.append(Find(agent.name, "core", at, label, line.strip(), score, f"{label}:{number}"))
         finds.sort(key=lambda find: -find.score)
         return Finds(len(finds), tuple(finds[:limit]))
@@ -134,6 +121,10 @@ def merged(groups: Iterable[Finds], query: str, limit: int) -> list[Find]:
         if place + 1 < len(finds):
             heapq.heappush(waiting, (key(finds[place + 1]), number, place + 1, finds))
     return chosen
+
+
+def _holds(span: Span, at: datetime) -> bool:
+    return (span.start is None or at >= span.start) and (span.end is None or at < span.end)
 
 
 def _find(agent: Agent, tier: Tier, row: Row, score: float) -> Find:

@@ -30,7 +30,10 @@ _TIME_EXAMPLE = "such as 2024-03-01T14:05:00+01:00"
 
 @dataclass(frozen=True, slots=True)
 class ImportedMessage:
-    """One message of a file. `id` and `session` are the file's own, '' where it gives none; `created_at` is UTC."""
+    """One message of a file. `id` and `session` are the file's own, '' where it gives none; `created_at` is UTC.
+
+    `written_at` is that time as the file has it: the same line is the same message in whatever time zone it is read.
+    """
 
     role: str
     content: str
@@ -38,6 +41,7 @@ class ImportedMessage:
     name: str = ""
     session: str = ""
     id: str = ""
+    written_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ def message_of_line(line: bytes) -> ImportedMessage:
         name=_label(given, "name", _NAME_LIMIT_CHARS),
         session=_label(given, "session", _ID_LIMIT_CHARS),
         id=_label(given, "id", _ID_LIMIT_CHARS),
+        written_at=str(given["created_at"]).strip(),
     )
 
 
@@ -118,7 +123,8 @@ def _row(agent: Agent, message: ImportedMessage) -> dict[str, object]:
 
 def _row_id(agent: Agent, message: ImportedMessage) -> str:
     """Return an id of 32 hexadecimal digits, the same for the same message of the same agent."""
-    own = [message.role, message.created_at.isoformat(), message.content, message.session]
+    written_at = message.written_at or message.created_at.isoformat()
+    own = [message.role, written_at, message.content, message.session]
     parts = [agent.id, message.id] if message.id else [agent.id, *own]
     return hashlib.sha256(json.dumps(["import", *parts]).encode()).hexdigest()[:32]
 
@@ -134,7 +140,9 @@ def _json_object(line: bytes) -> dict[str, object]:
     except json.JSONDecodeError as error:
         raise Fault(f"no JSON ({error.msg} at character {error.pos + 1}); one object a line is meant") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
-        raise Fault("JSON that is nested too deep, or a number too long; role, content and created_at do") from error
+        raise Fault(
+            "nested too deep, or a number with too many digits; role, content and created_at are enough"
+        ) from error
     if not isinstance(given, dict):
         raise Fault('no JSON object; {"role": …, "content": …, "created_at": …} is meant')
     return given

@@ -15,7 +15,7 @@ from memos.storage.database import Database
 
 if TYPE_CHECKING:
     from memos.memory.dense_leg import DenseLeg
-    from memos.memory.embedders import MiniLmEmbedder
+    from memos.memory.embedders import Embedder, MiniLmEmbedder
     from memos.memory.indexer import Indexer
 
 
@@ -38,16 +38,21 @@ class Index:
     legs: Mapping[Tier, DenseLeg] | None = None
     indexer: Indexer | None = None
     problem: str = ""
+    embedder: Embedder | None = None
 
     @classmethod
     def open(cls, folder: Path, database: Database, embedding: str) -> Index:
-        """Return the index for the setting `memory.embedding`: "builtin/minilm" or "none". Reads nothing yet."""
+        """Return the index for an embedding without an endpoint: "builtin/minilm" or "none". Reads nothing yet."""
         if embedding == "none":
             return cls(database)
         try:
-            embedder = builtin_embedder()
+            return cls.of(folder, database, builtin_embedder())
         except EmbeddingProblem as problem:
             return cls(database, problem=str(problem))
+
+    @classmethod
+    def of(cls, folder: Path, database: Database, embedder: Embedder) -> Index:
+        """Return the index of an embedder's vectors. Reads nothing yet."""
         from memos.memory.dense_leg import legs
         from memos.memory.indexer import Indexer
         from memos.storage.vectors import VectorTable
@@ -56,13 +61,21 @@ class Index:
             tier: VectorTable(folder, tier, embedder.name, embedder.dims) for tier in ("recall", "archival")
         }
         found = legs(database, embedder, tables)
-        return cls(database, found, Indexer(database, embedder, found))
+        return cls(database, found, Indexer(database, embedder, found), embedder=embedder)
 
     def search(self, tier: Tier) -> Search:
         """Return the search over one tier."""
         return Search(self.database, tier, self.legs[tier] if self.legs else None)
 
     def close(self) -> None:
-        """Let go of the vector tables."""
+        """Let go of the vector tables, and of calls of the embedder that are under way."""
+        if self.embedder is not None:
+            self.embedder.close()
         for leg in (self.legs or {}).values():
             leg.table.close()
+
+
+def known_dims(database: Database, space: str) -> int:
+    """Return how long the vectors of an embedding space are; 0 where none was ever made."""
+    rows = database.query("SELECT dims FROM embedding_spaces WHERE name = ?", (space,))
+    return int(rows[0]["dims"]) if rows else 0

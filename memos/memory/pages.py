@@ -16,6 +16,7 @@ _LINE_LIMITS_CHARS = ((600, 160), (400, 120), (250, 80), (120, 40), (100, 15))
 """So much of a hit and of a line beside it is shown: the first of these with which the page keeps its limit."""
 _TOKENS_A_CHARACTER = (0.25, 1.0)
 """Tokens of a character in ASCII and of any other, reckoned high."""
+_EXCERPT_CHARS = _LINE_LIMITS_CHARS[0][0]
 _BEFORE_CHARS = 80
 """So much of a long text is shown before the word that was looked for."""
 _STEM_CHARS = 6
@@ -49,13 +50,17 @@ def page_text(lines: Sequence[Line], total: int, page: int, query: str = "", not
         return f"No results on page {page}: there are {total} in all, {PAGE_SIZE} a page."
     first = page * PAGE_SIZE + 1
     head = f"Showing {first}-{first + sum(not line.beside for line in lines) - 1} of {total} results (page {page}):"
-    stems = [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)]
+    stems = _stems(query)
     text = ""
     for limits in _LINE_LIMITS_CHARS:
         text = "\n".join([head, *(_line(line, stems, limits[line.beside]) for line in lines)])
         if _tokens(text) <= PAGE_LIMIT_TOKENS:
             break
     return text
+
+
+def _stems(query: str) -> list[str]:
+    return [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)]
 
 
 def checked_page(page: int) -> int:
@@ -100,7 +105,4 @@ def _part(text: str, stems: Sequence[str], limit_chars: int) -> str:
 def excerpt(text: str, query: str) -> str:
     """Return `text` on one line; of a long one the part that has most of the words of `query`, and where it stands."""
     line = " ".join(text.split())
-    limit_chars = _LINE_LIMITS_CHARS[0][0]
-    if len(line) <= limit_chars:
-        return line
-    return _part(line, [term.strip('"').casefold()[:_STEM_CHARS] for term in search_terms(query)], limit_chars)
+    return line if len(line) <= _EXCERPT_CHARS else _part(line, _stems(query), _EXCERPT_CHARS)

@@ -205,7 +205,7 @@ class Search:
             f"SELECT count(*) FROM (SELECT 1 FROM {self._table}_fts WHERE {self._table}_fts MATCH ?"  # noqa: S608
             f" LIMIT {COMMON_ROWS + 1})"
         )
-        return [term for term in terms if self._database.query(count, (term,))[0][0] <= COMMON_ROWS]
+        return [term for term in terms if 0 < self._database.query(count, (term,))[0][0] <= COMMON_ROWS]
 
     # --- meaning -------------------------------------------------------------------------------------------
 

@@ -63,11 +63,15 @@ class _Matrix:
 
 
 class VectorTable:
-    """The vectors of one tier in one embedding space. It may be used from any thread, and by several processes."""
+    """The vectors of one tier in one embedding space. It may be used from any thread, and by several processes.
+
+    `dims` is 0 while nobody knows how long a vector of that space is; whoever learns it sets it.
+    """
 
     def __init__(self, folder: Path, tier: str, space: str, dims: int) -> None:
         self.name = f"{tier}-{_slug(space)}"
         self.dims = dims
+        self._space = space
         self.folder = folder
         self._path = folder / f"{self.name}.lance"
         self._lock = threading.Lock()
@@ -86,20 +90,26 @@ class VectorTable:
         except DataDamaged:
             return False
 
-    def create(self) -> None:
-        """Make the table new and empty, whatever was there before.
+    def create(self, dims: int | None = None) -> None:
+        """Make the table new and empty, for vectors of `dims`, whatever was there before.
 
         Raises: DataDamaged when that is not possible either.
         """
         with self._lock, self._translated():
             self._table = self._matrix = None
-            connection = self._connection()
+            connection, schema = self._connection(), self._schema(dims or self.dims)
             try:  # as a new version of the old table, so that other processes see it
-                self._table = connection.create_table(self.name, schema=self._schema(), mode="overwrite")
+                self._table = connection.create_table(self.name, schema=schema, mode="overwrite")
             except Exception:
                 shutil.rmtree(self._path, ignore_errors=True)
-                self._table = connection.create_table(self.name, schema=self._schema(), mode="overwrite")
+                self._table = connection.create_table(self.name, schema=schema, mode="overwrite")
             self._damaged = False
+
+    def clear(self) -> None:
+        """Empty the table, where there is one. Raises: DataDamaged."""
+        if self._path.is_dir():
+            self.create(self.dims or 1)  # where nobody knows yet how long a vector will be, it is made again then
+            self._forget_handle()
 
     def upsert(self, rows: Sequence[VectorRow]) -> None:
         """Write vectors; those of an id that is there already take its place, from whichever process.
@@ -226,7 +236,7 @@ class VectorTable:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return lancedb.connect(self.folder)
 
-    def _schema(self) -> Any:
+    def _schema(self, dims: int) -> Any:
         import pyarrow as pa
 
         key = {b"lance-schema:unenforced-primary-key": b"true"}  # without it two processes insert the same id twice
@@ -235,8 +245,9 @@ class VectorTable:
                 pa.field("id", pa.string(), nullable=False, metadata=key),
                 pa.field("agent_id", pa.string(), nullable=False),
                 pa.field("seq", pa.int64(), nullable=False),
-                pa.field("vector", pa.list_(pa.float32(), self.dims), nullable=False),
-            ]
+                pa.field("vector", pa.list_(pa.float32(), dims), nullable=False),
+            ],
+            metadata={b"memos:space": self._space.encode(), b"memos:dims": str(dims).encode()},
         )
 
     @contextmanager
@@ -267,7 +278,7 @@ class VectorTable:
             "seq": [row.seq for row in unique],
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.dims),
         }
-        return pa.table(columns, schema=self._schema())
+        return pa.table(columns, schema=self._schema(self.dims))
 
     def _searched(self, table: Any, agent_id: str, query: Floats, limit: int | None) -> Nearest:
         if table.count_rows() <= MATRIX_LIMIT_ROWS:

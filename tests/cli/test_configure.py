@@ -1,14 +1,20 @@
 """`memos configure` without questions: settings are written, shown with their origin, and tried."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 from support.command_line import memos
+from support.listening import Listener
 
+from memos.cli.agent_choice import Machinery, Wish, create_agent
+from memos.cli.boot import open_session
 from memos.cli.configure import absolute_model, configure
 from memos.config import Places, read_config, write_config
 from memos.errors import BadInput, MemosError
+from memos.messages import Evicted, Stopped
+from memos.storage.database import Database
 
 
 @pytest.fixture
@@ -64,6 +70,38 @@ def test_a_model_that_fails_its_trial_is_not_kept(places: Places, tmp_path: Path
 
 def test_a_setting_without_a_model_needs_no_trial(places: Places) -> None:
     assert set_to("persona=sam") == 0
+
+
+def test_the_settings_of_paging_reach_the_kernel(places: Places, tmp_path: Path) -> None:
+    summary = {"text": "Facts:\n- Ana keeps bees.\nOpen threads:\n- None.", "purpose": "summarise"}
+    (tmp_path / "writer").mkdir()
+    assert set_to(f"model={script(tmp_path, *[GREETING] * 60)}", "window_tokens=4096", test=False) == 0
+    writer = script(tmp_path / "writer", *[summary] * 9)
+    percents = ("paging.warn_percent=30", "paging.flush_percent=60", "paging.evict_percent=95")
+    assert set_to(*percents, f"paging.summariser={writer}") == 0
+    database = Database.open(places.database)
+    machinery = Machinery(places, {"MEMOS_HOME": str(tmp_path / "home"), "MEMOS_MEMORY_EMBEDDING": "none"}, database)
+
+    async def talk() -> None:
+        agent = create_agent(machinery, Wish(new=True), machinery.settings({}))
+        async with open_session(machinery, agent, machinery.settings({}, agent), Wish(), stays=False) as session:
+            listener = Listener(session.kernel)
+            left = []
+            for number in range(12):
+                flushes = len(listener.of(Evicted))
+                await listener.say(f"Fact {number}: " + "word " * 150)
+                context = session.kernel.machine.main_context
+                assert context.gauge is not None and context.gauge.fill <= 0.6
+                if len(listener.of(Evicted)) > flushes:
+                    left.append(len(context.gauge.tokens.queue))
+            assert left and max(left) <= 6, "nearly all of the queue has left at a flush"
+            assert not listener.of(Stopped)
+
+    asyncio.run(talk())
+    assert database.query("SELECT count(*) AS n FROM messages WHERE kind = 'memory_pressure'")[0]["n"] >= 2
+    authors = {row["author"] for row in database.query("SELECT author FROM summaries")}
+    assert authors == {"memos", writer}
+    database.close()
 
 
 def test_a_path_in_a_model_string_holds_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

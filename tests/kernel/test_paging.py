@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.agent_home import AgentHome, agent_home
 from support.listening import Listener, append, call, running, speak
 
+from memos.kernel.executor import bounded
 from memos.kernel.main_context import Paging
 from memos.kernel.shortening import shortened, weight
 from memos.kernel.summariser import BY_MEMOS, extract
@@ -97,6 +98,51 @@ def test_a_warning_in_a_chain_carries_its_heartbeat_on(home: AgentHome) -> None:
     note = {"content": "x" * 1500, "request_heartbeat": True}
     talk(home, [*[call("archival_memory_insert", note | {"content": f"{n}" * 900}) for n in range(8)], speak("Done.")],
          scene)  # fmt: skip
+
+
+@pytest.mark.parametrize(("warn_at", "flush_at"), [(0.45, 0.6), (0.7, 0.9), (0.8, 1.0)])
+def test_warning_and_flush_come_at_the_shares_that_were_set(home: AgentHome, warn_at: float, flush_at: float) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        for number in range(20):
+            await listener.say(long_words(number, 60))
+        prompts = [prompt for prompt in processor.prompts if prompt.purpose == "chat"]
+        fills = [processor.measure(prompt).at_most / (4096 - 512) for prompt in prompts]
+        warned = next(n for n, p in enumerate(prompts) if p.queue[-1].kind is EventKind.MEMORY_PRESSURE)
+        assert fills[warned - 1] >= warn_at > max(fills[: warned - 1])
+        assert len(listener.of(Evicted)) >= 1
+        assert flush_at - 0.15 < max(fills) <= flush_at
+
+    talk(home, [speak(f"Noted {n}.") for n in range(60)], scene, paging=Paging(warn_at, flush_at))
+
+
+def test_a_turn_is_warned_once_however_often_its_steps_fill_the_queue(home: AgentHome) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        await listener.say("Please collect the honey yields of all years.")
+        kinds = [prompt.queue[-1].kind for prompt in processor.prompts if prompt.purpose == "chat"]
+        assert kinds.count(EventKind.MEMORY_PRESSURE) == 1
+        assert len(listener.of(Evicted)) >= 2
+
+    chain = [call("archival_memory_insert", {"content": f"{n} " * 500, "request_heartbeat": True}) for n in range(20)]
+    talk(home, [*chain, speak("Done.")], scene)
+
+
+def test_all_hits_of_a_search_stay_in_view_in_a_small_window(home: AgentHome) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        await listener.say("What do you know of bees?")
+        result = processor.prompts[-1].queue[2].content
+        assert "Showing 1-5 of 5 results" in result and all(f"bees {n}:" in result for n in range(5))
+        assert "cut here" in result and len(result) < 1800
+
+    for number in range(5):
+        home.archival.archival_memory_insert(f"bees {number}: " + "honey " * 150)
+    search = call("archival_memory_search", {"query": "bees", "request_heartbeat": True})
+    talk(home, [search, speak("Much.")], scene, window_tokens=2048)
+
+
+@given(st.text("a b\n", max_size=400), st.integers(0, 400))
+def test_a_bounded_result_keeps_every_line_or_is_whole(text: str, limit: int) -> None:
+    result = bounded(text, limit)
+    assert result == text if len(text) <= limit else len(result) <= max(2 * limit, 0) + 60
 
 
 # --- the flush ---------------------------------------------------------------------------------------------
@@ -190,7 +236,8 @@ def test_a_message_longer_than_the_window_stands_there_shortened_and_is_kept_who
         shown = processor.prompts[0].queue[0].content
         assert shown.startswith("begin w0") and shown.endswith(" end") and "cut here to fit" in shown
         assert "conversation_search" in shown
-        assert [n.text for n in listener.of(Notice)] == [
+        told = [notice.text for notice in listener.of(Notice) if "too long" in notice.text]
+        assert told == [
             "Your message is too long for the model's window: it sees beginning and end. All of it is kept."
         ]
         assert len(listener.of(TurnDone)) == 2

@@ -16,6 +16,7 @@ from memos.llm import offline_tokenizer
 from memos.llm.chat_messages import chat_messages, tools
 from memos.llm.offline_tokenizer import Tokenizer
 from memos.llm.token_counts import CountCache, TokenCounts, estimated
+from memos.llm.token_scale import UNTRIED_MARGIN
 from memos.messages import Counters, Prompt, PromptTokens, TokenUsage
 
 
@@ -37,7 +38,7 @@ def test_the_parts_add_up_to_what_is_sent(seed: int) -> None:
     assert measured.total == measured.fixed + sum(measured.queue) == sum(measured.counted)
     assert (measured.counted_by, measured.exact) == ("cl100k_base", False)
     assert measured.at_most == measured.total + measured.margin
-    assert measured.margin == round(measured.total * 0.1)
+    assert measured.margin == round(measured.total * UNTRIED_MARGIN)
     assert abs(measured.total / offline_tokenizer.load().count(sent(prompt)) - 1) < 0.15
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from memos.llm.token_scale import STABLE_MARGIN, UNKNOWN_MARGIN, Counted, TokenScale
+from memos.llm.token_scale import STABLE_MARGIN, UNKNOWN_MARGIN, UNTRIED_MARGIN, Counted, TokenScale
 
 Server = Callable[[Counted], int]
 
@@ -29,14 +29,14 @@ SERVERS: dict[str, Server] = {
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
 def test_any_linear_counter_is_met_within_two_percent(server: Server) -> None:
     scale = TokenScale()
-    assert scale.margin == UNKNOWN_MARGIN
+    assert scale.margin((1, 1, 1)) == UNTRIED_MARGIN
     for counted in some_prompts(1, 10):
         scale.learn(counted, server(counted))
     errors = [abs(scale.expected(c) - server(c)) / server(c) for c in some_prompts(2, 100)]
     assert max(errors) < 0.02
     for counted in some_prompts(3, 10):
         scale.learn(counted, server(counted))
-    assert scale.margin == STABLE_MARGIN
+    assert all(scale.margin(counted) == STABLE_MARGIN for counted in some_prompts(4, 100))
 
 
 NONSENSE: dict[str, Callable[[int, Counted], int | None]] = {
@@ -59,7 +59,7 @@ def test_nonsense_changes_no_count(server: Callable[[int, Counted], int | None])
         scale.learn(counted, server(number, counted))
         if number:
             assert scale.expected(counted) == sum(counted)
-            assert scale.margin == UNKNOWN_MARGIN
+            assert scale.margin(counted) == UNKNOWN_MARGIN
 
 
 @pytest.mark.parametrize("server", NONSENSE.values(), ids=NONSENSE)
@@ -94,7 +94,8 @@ def test_what_was_learned_outlives_the_process_and_a_damaged_text_is_like_none()
     for counted in some_prompts(1, 12):
         scale.learn(counted, round(1.3 * sum(counted)))
     again = TokenScale.from_json(scale.as_json())
-    assert (again.factors, again.margin) == (scale.factors, scale.margin)
+    assert again.factors == scale.factors
+    assert again.margin((9, 9, 9)) == scale.margin((9, 9, 9)) < UNTRIED_MARGIN
     rows = ("[1, 2]", "[0, 0, 0, 0]", "[1e400, 1, 1, 1]", "[-1, 2, 3, 4]", f"[{10**400}, 1, 1, {10**400}]")
     damaged = [f'{{"observations": [{row}], "errors": [], "refused": []}}' for row in rows]
     for text in ("", "{}", "[]", "null", "[" * 100_000, *damaged):
@@ -108,3 +109,23 @@ def test_no_report_bends_a_factor_out_of_its_bounds() -> None:
         scale.learn(counted, chance.randint(1, 20_000))
         functions, words, calls = scale.factors
         assert 0 <= functions <= 6 and 0.4 <= words <= 3 and 0 <= calls <= 4
+
+
+def test_a_mixture_unlike_all_that_was_reported_has_a_wider_margin() -> None:
+    scale, chance = TokenScale(), random.Random(3)
+    for _ in range(20):  # words of varying density, hardly a call among them
+        words, calls = chance.randint(500, 700), chance.choice([0, 0, 70])
+        scale.learn((400, words, calls), round((400 + words + calls) * chance.uniform(1.40, 1.48)))
+    usual, unlike = (400, 600, 0), (400, 600, 300)
+    assert abs(scale.expected(usual) / 1000 - 1.44) < 0.03
+    assert scale.margin(usual) < scale.margin(unlike) <= UNTRIED_MARGIN
+    assert scale.expected(unlike) * (1 + scale.margin(unlike)) > 1.44 * sum(unlike)
+
+
+def test_a_margin_covers_how_far_the_reports_of_a_server_scatter() -> None:
+    scale, chance, missed = TokenScale(), random.Random(7), 0
+    for number, counted in enumerate(some_prompts(8, 200)):
+        reported = round(sum(counted) * chance.uniform(1.25, 1.40))
+        missed += number >= 5 and reported > scale.expected(counted) * (1 + scale.margin(counted))
+        scale.learn(counted, reported)
+    assert missed <= 2

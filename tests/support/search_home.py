@@ -40,6 +40,9 @@ class WordCounts:
                     vectors[row, zlib.crc32(part.encode()) % self.dims] += 1
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    def close(self) -> None:
+        pass
+
 
 @dataclass
 class SearchHome:

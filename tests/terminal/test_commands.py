@@ -314,3 +314,25 @@ def test_a_session_that_only_reads_shows_the_window_and_changes_nothing(tmp_path
     desk = Desk(tmp_path, read_only=True)
     assert "kept for the reply" in desk.run("/context")
     assert "only reads" in desk.run("/undo") and "only reads" in desk.run("/heartbeat")
+
+
+def test_what_was_said_and_archived_is_searched_with_time_and_speaker(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    event = Event(EventKind.USER_MESSAGE, "My bees\nmade honey. [red] \x1b[2J")
+    desk.home.recall.append(event_message(event, desk.home.agent.id, "turn"))
+    desk.home.archival.archival_memory_insert("Ana sells honey.")
+    printed = desk.run("/search honey")
+    when = event.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    assert printed.startswith(f"Recall storage: 1 found:\n  {when}  user: My bees made honey. [red] ␛[2J\nArchival")
+    assert printed.endswith("  Ana sells honey.\n") and "Archival storage: 1 found:\n" in printed
+    assert "Archival" not in Desk(tmp_path / "other").run("/recall honey")
+    assert Desk(tmp_path / "other").run("/archival honey") == "Archival storage: nothing found.\n"
+    assert "Next: for example: /recall honey yield" in desk.run("/recall")
+
+
+def test_at_most_ten_hits_are_shown_and_how_many_there_are_is_said(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    for number in range(12):
+        desk.home.archival.archival_memory_insert(f"Honey {number}.")
+    printed = desk.run("/archival honey")
+    assert printed.startswith("Archival storage: 12 found, the best 10:\n") and len(printed.splitlines()) == 11
