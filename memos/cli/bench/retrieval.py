@@ -14,6 +14,7 @@ from memos.cli.bench.measuring import measure, opened
 from memos.cli.bench.questions import Conversation, Questions, read_questions
 from memos.cli.bench.report import ProgressLine, print_retrieval
 from memos.cli.bench.retrieval_tally import RetrievalTally
+from memos.cli.boot import embedding_note, is_remote_embedding, open_index
 from memos.cli.printing import note
 from memos.cli.run import log_to_file
 from memos.config import Places
@@ -109,11 +110,14 @@ class _Run:
     def _ask_all(self, number: int, conversation: Conversation) -> None:
         self._progress.show(number, self._done)
         with opened(self._folder / str(number), self._places, self._environ) as machinery:
-            self._tally.embedding = machinery.settings(self._flags).config.memory.embedding
+            settings = machinery.settings(self._flags)
+            self._tally.embedding = settings.config.memory.embedding
+            if number == 1 and is_remote_embedding(self._tally.embedding):
+                note(embedding_note(settings.config))
             agent = machinery.agents.create(_AGENT, model="", persona_name="", human_name="", blocks=())
             ids = _stored(machinery.database, agent, conversation)
             self._tally.messages += len(ids)
-            index = Index.open(machinery.places.vectors, machinery.database, self._tally.embedding)
+            index = open_index(settings, machinery.places, self._environ, machinery.database)
             try:
                 self._write_vectors(index, number, len(ids))
                 self._ask(self._ranking(index, agent), conversation, ids, number)
