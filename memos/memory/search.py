@@ -1,9 +1,9 @@
 """One search for both tiers: words (FTS5) and meaning (vectors), fused; neighbours of a hit lend it weight.
 
-The recipe is measured (`memos bench retrieval`, tests/benchmarks/search_recipe.md): scores of both legs are brought to
-0..1 and averaged, which beats fusing ranks; a message gains by what was said around it and in the same session. What
-only asks the same (`echoes`) comes after what says something. SQLite has the last word on every hit: another agent's
-rows, and rows that were taken back, never come out, whatever an index still holds.
+The recipe is measured (`memos bench retrieval`, tests/benchmarks/bench_search_recipe.py): scores of both legs are
+brought to 0..1 and averaged, which beats fusing ranks; a message gains by what was said around it and in its session.
+What only asks the same (`echoes`) comes after what says something. SQLite has the last word on every hit: another
+agent's rows, and rows that were taken back, never come out, whatever an index still holds.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class _Run:
             if number == 1 and is_remote_embedding(self._tally.embedding):
                 note(embedding_note(settings.config))
             agent = machinery.agents.create(_AGENT, model="", persona_name="", human_name="", blocks=())
-            ids = _stored(machinery.database, agent, conversation)
+            ids = stored(machinery.database, agent, conversation)
             self._tally.messages += len(ids)
             index = open_index(settings, machinery.places, self._environ, machinery.database)
             try:
@@ -157,7 +157,7 @@ class _Run:
         return ranked
 
 
-def _stored(database: Database, agent: Agent, conversation: Conversation) -> dict[int, str]:
+def stored(database: Database, agent: Agent, conversation: Conversation) -> dict[int, str]:
     """Store the messages with the agent; return the id that the file gives to each `seq`."""
     told = conversation.told
     store(database, agent, told)
