@@ -408,7 +408,19 @@ def test_a_servers_requests_are_announced_and_its_tokens_counted(home: Path) -> 
     (person,) = people(1, seed=1)
     spoken = Answer(calls=(Call("send_message", {"message": "I am glad you are here."}),))
     with FakeOpenAI(script=lambda _: spoken) as server:
-        words = ("bench", "agent", "-m", "openai/fake", "--api-base", server.url, "--people", "1", "--json")
+        words = (
+            "bench",
+            "agent",
+            "-m",
+            "openai/fake",
+            "--api-base",
+            server.url,
+            "--people",
+            "1",
+            "--json",
+            "--set",
+            "window_tokens=60000",
+        )
         done = memos(home, *words, environ=WITHOUT_VECTORS)
         assert done.returncode == 0, done.stderr
         assert len(server.requests) == person.lines and not server.violations
