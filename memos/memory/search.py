@@ -1,9 +1,9 @@
 """One search for both tiers: words (FTS5) and meaning (vectors), fused; neighbours of a hit lend it weight.
 
-The recipe is measured (tests/benchmarks/bench_search.py): scores of both legs are brought to 0..1 and averaged, which
-beats fusing ranks; a message gains by what was said right before and after it. What only asks the same (`echoes`)
-comes after what says something. SQLite has the last word on every hit: another agent's rows, and rows that were taken
-back, never come out, whatever an index still holds.
+The recipe is measured (`memos bench retrieval`, tests/benchmarks/bench_search_recipe.py): scores of both legs are
+brought to 0..1 and averaged, which beats fusing ranks; a message gains by what was said around it and in its session.
+What only asks the same (`echoes`) comes after what says something. SQLite has the last word on every hit: another
+agent's rows, and rows that were taken back, never come out, whatever an index still holds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import heapq
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -37,7 +37,13 @@ __all__ = ["Hit", "Search", "SearchResult", "fts_query", "index_text"]
 
 DENSE_WEIGHT = 0.5
 NEIGHBOUR_WEIGHT = 0.4
-SPEAKER_BONUS = 0.1
+SECOND_NEIGHBOUR_WEIGHT = 0.3
+"""Of the better one of the row before the row before, and the row after the row after."""
+SITTING_WEIGHT = 0.4
+"""Of the best row of the same session and day: what was said there belongs together."""
+ANSWER_WEIGHT = 0.2
+"""Of the row before, where that one asks something: it is found by the words of its question."""
+SPEAKER_BONUS = 0.3
 DENSE_HITS = 200
 """So many rows near in meaning are hits although they share no word with the query."""
 DENSE_FLOOR = 0.2
@@ -105,13 +111,47 @@ class _Meaning:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row that may be shown, and the `seq` of what was said right before and after it in the same session."""
+    """A row that may be shown, and the `seq` of what was said right before and after it in the same session.
+
+    `sitting` names its session and day.
+    """
 
     seq: int
     text: str
     speaker: str
+    sitting: str
     before: int | None
     after: int | None
+
+
+class _Surroundings:
+    """What a row gains by the scores of the rows around it."""
+
+    def __init__(self, rows: Mapping[int, _Row], score: Callable[[int], float]) -> None:
+        self._rows = rows
+        self._score = score
+        self._sittings: dict[str, float] = {}
+        for row in rows.values():
+            self._sittings[row.sitting] = max(score(row.seq), self._sittings.get(row.sitting, 0.0))
+
+    def score(self, seq: int | None) -> float:
+        """Return the score of a row by itself; 0 where there is none."""
+        return 0.0 if seq is None else self._score(seq)
+
+    def added(self, row: _Row) -> float:
+        """Return what is added to a row's own score."""
+        before, after = self._row(row.before), self._row(row.after)
+        second = max(self.score(before.before if before else None), self.score(after.after if after else None))
+        asked = self.score(row.before) if before and "?" in before.text else 0.0
+        return (
+            NEIGHBOUR_WEIGHT * max(self.score(row.before), self.score(row.after))
+            + SECOND_NEIGHBOUR_WEIGHT * second
+            + SITTING_WEIGHT * self._sittings[row.sitting]
+            + ANSWER_WEIGHT * asked
+        )
+
+    def _row(self, seq: int | None) -> _Row | None:
+        return None if seq is None else self._rows.get(seq)
 
 
 class Search:
@@ -299,12 +339,11 @@ class Search:
         meaning.learn(rows)
         speaker = _named_speaker(query, {row.speaker for row in rows.values()})
 
-        def score(seq: int | None) -> float:
-            return 0.0 if seq is None else scores.get(seq, meaning.fused(seq, 0.0))
+        surroundings = _Surroundings(rows, lambda seq: scores.get(seq, meaning.fused(seq, 0.0)))
 
         def final(row: _Row) -> float:
             bonus = SPEAKER_BONUS if speaker and row.speaker == speaker else 0.0
-            return score(row.seq) + NEIGHBOUR_WEIGHT * max(score(row.before), score(row.after)) + bonus
+            return surroundings.score(row.seq) + surroundings.added(row) + bonus
 
         others = set(hits - rows.keys() - set(best))
         asked = stems(query)
@@ -322,10 +361,11 @@ class Search:
 
     def _rows(self, agent_id: str, seqs: Iterable[int], scope: Scope) -> dict[int, _Row]:
         """Return those of `seqs` that are this agent's and in `scope`."""
-        columns = "r.content AS text, '' AS speaker, NULL AS before, NULL AS after"
+        columns = "r.content AS text, '' AS speaker, '' AS sitting, NULL AS before, NULL AS after"
         if self._tier == "recall":
             before, after = self._beside("max", "<", scope), self._beside("min", ">", scope)
-            columns = f"r.said AS text, r.speaker, ({before}) AS before, ({after}) AS after"
+            sitting = "coalesce(r.session, '') || ' ' || substr(r.created_at, 1, 10)"
+            columns = f"r.said AS text, r.speaker, {sitting} AS sitting, ({before}) AS before, ({after}) AS after"
         found = self._database.query(
             f"SELECT r.seq, {columns} FROM json_each(:seqs) given CROSS JOIN {self._table} r ON r.seq = given.value"  # noqa: S608
             f" WHERE r.agent_id = :agent_id AND {scope.condition(self._tier, 'r')}",

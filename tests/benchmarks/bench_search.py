@@ -1,40 +1,31 @@
-"""Measure search: what it finds on LoCoMo's dev half, and how its latency grows with the number of rows.
+"""Measure how the latency of search grows with the number of rows, and what the embedder costs.
 
-    python tests/benchmarks/bench_search.py recall      # recall@10 of each mode
     python tests/benchmarks/bench_search.py latency     # 1k, 10k, 100k rows
     python tests/benchmarks/bench_search.py embedder    # load, memory, milliseconds a text
 
-LoCoMo (CC BY-NC 4.0) is read from $MEMOS_SHARED/data or ../shared/data, for evaluation only, and is no part of memos.
+What search finds is measured by `memos bench retrieval`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import re
 import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from memos.errors import EmbeddingProblem
 from memos.memory.dense_leg import legs
 from memos.memory.embedders import Embedder, builtin_embedder
 from memos.memory.indexer import Indexer
 from memos.memory.search import Search, index_text
 from memos.storage.database import Database
 from memos.storage.vectors import VectorTable
-
-SHARED = Path(os.environ.get("MEMOS_SHARED") or Path(__file__).resolve().parents[3] / "shared")
-CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,56 +80,6 @@ def store(database: Database, agent_id: str, turns: Sequence[Turn]) -> dict[int,
             )
             ids[int(cursor.lastrowid or 0)] = turn.id
     return ids
-
-
-def locomo_turns(conversation: dict[str, object]) -> list[Turn]:
-    turns: list[Turn] = []
-    for key in sorted((k for k in conversation if re.fullmatch(r"session_\d+", k)), key=lambda k: int(k[8:])):
-        at = datetime.strptime(str(conversation[f"{key}_date_time"]), "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
-        for turn in conversation[key]:  # type: ignore[attr-defined]
-            picture = f" [shares {turn['blip_caption']}]" if turn.get("blip_caption") else ""
-            turns.append(Turn(turn["dia_id"], key, turn["speaker"], turn["text"] + picture, at))
-    return turns
-
-
-def recall(modes: dict[str, Embedder | None]) -> None:
-    path = SHARED / "data" / "locomo5-dev.json"
-    if not path.is_file():
-        print(f"skipped: {path} is not there (set MEMOS_SHARED to the folder that holds data/)")
-        return
-    samples = json.loads(path.read_text(encoding="utf-8"))
-    for mode, embedder in modes.items():
-        found: dict[int, list[float]] = defaultdict(list)
-        by_conversation: list[float] = []
-        totals: list[int] = []
-        for sample in samples:
-            with home(embedder) as here:
-                scores = ask_all(here, sample, found, totals)
-                by_conversation.append(statistics.mean(scores))
-        everything = [score for scores in found.values() for score in scores]
-        parts = ", ".join(f"{CATEGORIES[c]} {100 * statistics.mean(found[c]):.1f}" for c in sorted(found))
-        conversations = " ".join(f"{100 * score:.1f}" for score in by_conversation)
-        print(
-            f"{mode}: recall@10 {100 * statistics.mean(everything):.1f} of {len(everything)} questions"
-            f" ({parts}); by conversation {conversations}; median total {statistics.median(totals):.0f}"
-        )
-
-
-def ask_all(here: Home, sample: dict[str, object], found: dict[int, list[float]], totals: list[int]) -> list[float]:
-    ids = store(here.database, "agent", locomo_turns(sample["conversation"]))  # type: ignore[arg-type]
-    while here.indexer and here.indexer.step(flush=True):
-        pass
-    scores = []
-    for question in sample["qa"]:  # type: ignore[attr-defined]
-        gold = {i for e in question.get("evidence", []) for i in re.findall(r"D\d+:\d+", e)} & set(ids.values())
-        if question["category"] not in CATEGORIES or not gold:
-            continue
-        result = here.search.find("agent", question["question"], limit=10)
-        score = len(gold & {ids[hit.seq] for hit in result.hits}) / len(gold)
-        found[question["category"]].append(score)
-        totals.append(result.total)
-        scores.append(score)
-    return scores
 
 
 class GivenVectors:
@@ -225,12 +166,7 @@ def rss_mb() -> float:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["recall", "latency", "embedder"]
-    if "recall" in wanted:
-        try:
-            recall({"lexical": None, "hybrid": builtin_embedder()})
-        except EmbeddingProblem as problem:
-            print(f"hybrid skipped: {problem}")
+    wanted = sys.argv[1:] or ["latency", "embedder"]
     if "latency" in wanted:
         latency((1_000, 10_000, 100_000))
     if "embedder" in wanted:

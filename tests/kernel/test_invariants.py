@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -28,6 +29,7 @@ from memos.llm.scripted import ERRORS, ScriptedProcessor, ScriptedReply
 from memos.messages import Event, EventKind, MessageState, Prompt, Stopped
 
 FULL = os.environ.get("MEMOS_TEST_FULL") == "1"
+pytestmark = pytest.mark.timeout(10_000 if FULL else 600)
 STEPS_LIMIT = 8
 WINDOWS = (2048, 3000, 4096, 6000)
 WORDS = st.integers(1, 220).flatmap(lambda n: st.integers(0, 99).map(lambda m: f"w{m} " * n))

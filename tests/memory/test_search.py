@@ -109,6 +109,41 @@ def test_an_answer_is_found_through_the_question_before_it(home: SearchHome) -> 
     assert seqs(home.lexical().find("a", "name of the dog", limit=5)) == [answer, answer - 1]
 
 
+@pytest.mark.parametrize("between", [0, 1])
+def test_a_row_gains_by_what_was_said_next_to_it_and_next_but_one(home: SearchHome, between: int) -> None:
+    """Two rows say the same in the same session: the later one would come first but for what is near the other."""
+    home.say("a word of bees", session="1")
+    near, far = [
+        [home.say(text, session="1") for text in (*["zzz"] * rows, "honey")][-1] for rows in (between, 2 * between + 4)
+    ]
+    found = seqs(home.lexical().find("a", "bees honey", limit=10))
+    assert found.index(near) < found.index(far)
+
+
+def test_a_row_gains_by_the_best_row_of_its_session(home: SearchHome) -> None:
+    best = home.say("the bees of the bakery gave honey", session="1")
+    for _ in range(5):
+        home.say("zzz", session="1")
+    within = home.say("bees fly", session="1")
+    elsewhere = home.say("bees fly", session="2")
+    assert seqs(home.lexical().find("a", "bees bakery honey", limit=10))[0] == best
+    found = seqs(home.lexical().find("a", "bees bakery honey", limit=10))
+    assert found.index(within) < found.index(elsewhere)
+
+
+@pytest.mark.parametrize(("words", "asks"), [("Which dog barked at the postman?", True), ("A dog barked.", False)])
+def test_what_follows_a_question_is_worth_more_than_what_led_to_it(home: SearchHome, words: str, asks: bool) -> None:
+    before, _, after = [home.say(text, session="1") for text in ("zzz", words, "zzz")]
+    scores = {hit.seq: hit.score for hit in home.lexical().find("a", "dog and postman at the gate", limit=5).hits}
+    assert (scores[after] > scores[before]) is asks
+
+
+def test_the_speaker_whom_the_query_names_comes_before_who_only_speaks_of_them(home: SearchHome) -> None:
+    bob = home.say("Rome was lovely", speaker="Bob", session="1")
+    ana = home.say("Bob, Bob, Rome, Rome", speaker="Ana", session="1")
+    assert seqs(home.lexical().find("a", "What does Bob say of Rome", limit=5)) == [bob, ana]
+
+
 def test_the_speaker_whom_the_query_names_comes_first(home: SearchHome) -> None:
     bob = home.say("a holiday in Rome", speaker="Bob", session="1")
     ana = home.say("a holiday in Rome", speaker="Ana", session="2")

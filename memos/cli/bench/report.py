@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from memos.cli.bench.level_tally import LevelTally
+from memos.cli.bench.retrieval_tally import RetrievalTally
 from memos.cli.bench.tally import MEASURES, Tally
 from memos.cli.printing import print_heading, print_json, print_table, print_text
 
@@ -68,6 +69,29 @@ def _level_row(name: str, level: Mapping[str, Any]) -> tuple[str, ...]:
     return (name, _percent(level["share"]), counted, *means, "unknown" if tokens is None else f"{tokens:,.0f}")
 
 
+def print_retrieval(tally: RetrievalTally, *, as_json: bool) -> None:
+    """Print the quality of rankings, two rows a category: means, and their 95 % intervals below."""
+    numbers = tally.as_json()
+    if as_json:
+        print_json(numbers)
+        return
+    ranking = "BM25 alone" if tally.baseline else f"embedding {tally.embedding}"
+    print_heading(f"{ranking}: {numbers['queries']} questions to {numbers['messages']} messages")
+    if not tally.judged:
+        return
+    names = list(numbers["intervals"])
+    rows = [row for name, of in numbers["categories"].items() for row in _quality_rows(name, of, names)]
+    print_table(("category", "questions", *names), [*rows, *_quality_rows("all", numbers, names)])
+    latency = numbers["latency_ms"]
+    print_text(f"latency of a search: median {latency['p50']} ms, 95 % {latency['p95']} ms")
+
+
+def _quality_rows(name: str, numbers: Mapping[str, Any], measures: Sequence[str]) -> list[tuple[str, ...]]:
+    means = (_percent(numbers[measure]) for measure in measures)
+    intervals = (f"{100 * low:.1f}-{100 * high:.1f}" for low, high in map(numbers["intervals"].get, measures))
+    return [(name, str(numbers["queries"]), *means), ("", "", *intervals)]
+
+
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
@@ -90,9 +114,12 @@ class ProgressLine:
 
     _EVERY_S = 0.5
 
-    def __init__(self, people: int, turns: int, stream: TextIO | None = None, *, unit: str = "person") -> None:
-        """`unit` is what there are `people` of."""
+    def __init__(
+        self, people: int, turns: int, stream: TextIO | None = None, *, unit: str = "person", what: str = "turns"
+    ) -> None:
+        """`unit` is what there are `people` of, `what` there are `turns` of."""
         self._unit = unit
+        self._what = what
         self._people = people
         self._turns = turns
         self._stream = stream or sys.stderr
@@ -124,7 +151,7 @@ class ProgressLine:
         rate = turns_done / max(now - self._began, 0.001)
         left_s = (self._turns - turns_done) / rate
         left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
-        text = f"{head} · {turns_done} of {self._turns} turns · {rate:.1f} a second · about {left} left"
+        text = f"{head} · {turns_done} of {self._turns} {self._what} · {rate:.1f} a second · about {left} left"
         self._width = max(self._width, len(text))
         return text
 
