@@ -1,85 +1,44 @@
-"""Measure how the latency of search grows with the number of rows, and what the embedder costs.
+"""Measure what search costs as the number of rows grows, whether it loses old rows, and what the embedder costs.
 
-    python tests/benchmarks/bench_search.py latency     # 1k, 10k, 100k rows
-    python tests/benchmarks/bench_search.py embedder    # load, memory, milliseconds a text
+    python tests/benchmarks/bench_search.py latency               # 10k and 100k rows
+    python tests/benchmarks/bench_search.py latency --million     # 1M rows too: some five minutes, 3 GB of disk
+    python tests/benchmarks/bench_search.py embedder              # load, memory, milliseconds a text
 
-What search finds is measured by `memos bench retrieval`.
+Texts have 20 words of a Zipf vocabulary, vectors lie in 2,000 clusters; the 200 queries are the same at every size.
+Each size is searched by a process of its own, so that its memory is that of searching. What search finds is measured
+by `memos bench retrieval`.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+
+from memos.memory.archival_storage import insert_passages
 from memos.memory.dense_leg import legs
-from memos.memory.embedders import Embedder, builtin_embedder
-from memos.memory.indexer import Indexer
-from memos.memory.search import Search, index_text
+from memos.memory.embedders import builtin_embedder
+from memos.memory.search import Search, fts_query, index_text
+from memos.messages import Provenance
+from memos.storage import vector_index
 from memos.storage.database import Database
-from memos.storage.vectors import VectorTable
+from memos.storage.vectors import VectorRow, VectorTable
 
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    id: str
-    session: str
-    speaker: str
-    text: str
-    at: datetime
-
-
-@dataclass
-class Home:
-    """A database with vectors in a folder of its own."""
-
-    database: Database
-    table: VectorTable
-    indexer: Indexer | None
-    search: Search
-
-
-@contextmanager
-def home(embedder: Embedder | None) -> Iterator[Home]:
-    with tempfile.TemporaryDirectory() as folder:
-        database = Database.open(Path(folder) / "memos.db")
-        name, dims = (embedder.name, embedder.dims) if embedder else ("none", 1)
-        table = VectorTable(Path(folder) / "lance", "recall", name, dims)
-        found = legs(database, embedder, {"recall": table}) if embedder else {}
-        indexer = Indexer(database, embedder, found) if embedder else None
-        try:
-            yield Home(database, table, indexer, Search(database, "recall", found.get("recall")))
-        finally:
-            table.close()
-            database.close()
-
-
-def store(database: Database, agent_id: str, turns: Sequence[Turn]) -> dict[int, str]:
-    """Store turns as messages of an agent; return the id of each `seq`."""
-    ids: dict[int, str] = {}
-    with database.transaction() as connection:
-        connection.execute(
-            "INSERT INTO agents (id, name, model, persona_name, human_name, created_at) VALUES (?, ?, '', '', '', ?)",
-            (agent_id, agent_id, datetime.now(UTC).isoformat()),
-        )
-        for turn in turns:
-            values = (f"{agent_id}/{turn.id}", agent_id, turn.text, turn.session, turn.at.isoformat(), turn.speaker)
-            cursor = connection.execute(
-                "INSERT INTO messages (id, agent_id, content, session, created_at, speaker, said, search_text,"
-                " turn_id, role, state, origin, provenance)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 'user', 'complete', 'import', 'user')",
-                (values[0], values[1], *values[2:], turn.text, index_text(turn.at, turn.speaker, turn.text)),
-            )
-            ids[int(cursor.lastrowid or 0)] = turn.id
-    return ids
+AGENT = "agent"
+QUERIES = 200
+GOLD = 100
+WORDS = [f"w{number}" for number in range(20_000)]
+ZIPF = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(WORDS))))
 
 
 class GivenVectors:
@@ -87,54 +46,163 @@ class GivenVectors:
 
     name, dims = "bench/clusters", 384
 
-    def __init__(self) -> None:
-        import numpy as np
-
-        self._random = np.random.default_rng(7)
-        self._centres = self._random.standard_normal((2_000, self.dims), dtype=np.float32)
+    def __init__(self, seed: int) -> None:
+        self._centres = np.random.default_rng(7).standard_normal((2_000, self.dims), dtype=np.float32)
+        self._random = np.random.default_rng(seed)
+        self.spent = 0.0
 
     def embed(self, texts: Sequence[str]):  # type: ignore[no-untyped-def]
-        import numpy as np
-
+        start = time.process_time()
         picked = self._centres[self._random.integers(0, len(self._centres), len(texts))]
         vectors = picked + 0.7 * self._random.standard_normal(picked.shape, dtype=np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.spent += time.process_time() - start
+        return vectors
+
+    def close(self) -> None: ...
+
+
+def opened(folder: Path) -> tuple[Database, VectorTable]:
+    return Database.open(folder / "memos.db"), VectorTable(folder / "lance", "recall", GivenVectors.name, 384)
+
+
+# --- making the rows -------------------------------------------------------------------------------------------
+
+
+def text_rows(size: int) -> Iterator[tuple[str, ...]]:
+    """Yield messages; spread over the oldest 1 % are GOLD ones, each with a word that stands nowhere else."""
+    chance, start = random.Random(3), datetime(2020, 1, 1, tzinfo=UTC)
+    every = max(size // 100 // GOLD, 1)
+    for n in range(size):
+        text = " ".join(chance.choices(WORDS, cum_weights=ZIPF, k=20))
+        if n % every == 0 and n // every < GOLD:
+            text += f" gold{n // every}"
+        at, speaker = start + timedelta(minutes=n), "Ana" if n % 2 else "Bob"
+        values = (f"{AGENT}/{n}", AGENT, text, f"s{n // 40}", at.isoformat(), speaker, text)
+        yield (*values, index_text(at, speaker, text))
+
+
+def build(folder: Path, size: int) -> None:
+    database, table = opened(folder)
+    start = time.perf_counter()
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO agents (id, name, model, persona_name, human_name, created_at) VALUES (?, ?, '', '', '', ?)",
+            (AGENT, AGENT, datetime.now(UTC).isoformat()),
+        )
+        connection.executemany(
+            "INSERT INTO messages (id, agent_id, content, session, created_at, speaker, said, search_text,"
+            " turn_id, role, state, origin, provenance, indexed_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 'user', 'complete', 'import', 'user', '-')",
+            text_rows(size),
+        )
+    rows = time.perf_counter() - start
+    embedder, start = GivenVectors(1), time.perf_counter()
+    table.create()
+    for first in range(0, size, 10_000):
+        count = min(10_000, size - first)
+        vectors = embedder.embed([""] * count)
+        part = [VectorRow(f"{AGENT}/{first + n}", AGENT, first + n + 1, vectors[n]) for n in range(count)]
+        table._required().add(table._batch(part))  # upsert looks for each id in all rows: 1M would take an hour
+    vectors_took = time.perf_counter() - start
+    print(f"{size:>9,} rows: written to SQLite in {rows:.0f} s, vectors to LanceDB in {vectors_took:.0f} s", flush=True)
+    if table.needs_upkeep():
+        start = time.perf_counter()
+        building = vector_index.start(table.folder, table.name)
+        building.wait()
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"{'':>15} index built in {time.perf_counter() - start:.0f} s by a process of {peak:.0f} MB", flush=True)
+    table.close()
+    database.close()
+
+
+# --- searching -------------------------------------------------------------------------------------------------
+
+
+def search_costs(folder: Path, size: int) -> None:
+    database, table = opened(folder)
+    embedder = GivenVectors(2)
+    dense = legs(database, embedder, {"recall": table})["recall"]
+    chance = random.Random(11)
+    queries = [" ".join(chance.choices(WORDS, cum_weights=ZIPF, k=6)) for _ in range(QUERIES)]
+    by_words, both = Search(database, "recall"), Search(database, "recall", dense)
+    for mode, search in (("lexical", by_words), ("hybrid", both)):
+        search.find(AGENT, "warm up", limit=10)
+        embedder.spent = 0.0
+        spent, waited = [], []
+        for query in queries:
+            start, before = time.perf_counter(), embedder.spent
+            spent.append(
+                cpu_ms(lambda q=query, s=search: s.find(AGENT, q, limit=10)) - 1000 * (embedder.spent - before)
+            )
+            waited.append(1000 * (time.perf_counter() - start))
+        print(
+            f"{size:>9,} rows, {mode:>7}: CPU p50 {statistics.median(spent):.1f} ms, p95 {p95(spent):.1f} ms;"
+            f" waited p95 {p95(waited):.1f} ms; RSS {rss_mb():.0f} MB",
+            flush=True,
+        )
+    found = [gold_found(database, search) for search in (by_words, both)]
+    print(f"{'':>15} gold in the oldest 1 %: {found[0]} by words, {found[1]} by both, of {GOLD}")
+    print(f"{'':>15} recall@10 of the nearest vectors: {nearest_recall(table):.3f}")
+
+
+def gold_found(database: Database, search: Search) -> int:
+    """Return how many gold messages, first for a query that ranks every row with any of its words, are on the first
+    page; their neighbours and, by both, vectors that have nothing to do with the words have a say in the place."""
+    chance, found = random.Random(5), 0
+    uncapped = "SELECT rowid FROM messages_fts WHERE messages_fts MATCH ? ORDER BY bm25(messages_fts) LIMIT 1"
+    for number in range(GOLD):
+        query = " ".join([f"gold{number}", *chance.choices(WORDS, cum_weights=ZIPF, k=3)])
+        expected = database.query(uncapped, (fts_query(query),))[0][0]
+        found += expected in {hit.seq for hit in search.find(AGENT, query, limit=10).hits}
+    return found
+
+
+def nearest_recall(table: VectorTable) -> float:
+    """Return how many of the ten nearest rows are found, compared with all rows read one batch after the other."""
+    queries = GivenVectors(4).embed([""] * 100)
+    best: list[tuple[float, int, int]] = []
+    for batch in table._latest().search().select(["seq", "vector"]).to_batches():
+        vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, GivenVectors.dims)
+        cosines, seqs = vectors @ queries.T, batch["seq"].to_numpy()
+        for place in range(len(queries)):
+            top = np.argpartition(-cosines[:, place], min(10, len(seqs) - 1))[:10]
+            best += [(float(cosines[n, place]), int(seqs[n]), place) for n in top]
+    shares = []
+    for place, query in enumerate(queries):
+        exact = {seq for _, seq, _ in sorted((row for row in best if row[2] == place), reverse=True)[:10]}
+        shares.append(len(exact & set(table.nearest(AGENT, query, limit=10).seqs.tolist())) / 10)
+    return statistics.mean(shares)
+
+
+# --- archival storage ------------------------------------------------------------------------------------------
+
+
+def archival_costs(folder: Path, size: int) -> None:
+    """Insert passages into the same database: one a transaction, then many in one."""
+    database, _ = opened(folder)
+    texts = [row[2] for row in itertools.islice(text_rows(5_500), 5_500)]
+    start = time.perf_counter()
+    for text in texts[:500]:
+        insert_passages(database, AGENT, [text], Provenance.AGENT)
+    single = 500 / (time.perf_counter() - start)
+    start = time.perf_counter()
+    insert_passages(database, AGENT, texts[500:], Provenance.AGENT)
+    bulk = 5_000 / (time.perf_counter() - start)
+    counts = statistics.median(
+        cpu_ms(lambda: database.query("SELECT recall, archival FROM counts WHERE agent_id = ?", (AGENT,)))
+        for _ in range(100)
+    )
+    print(f"{size:>9,} rows: {single:.0f} passages/s singly, {bulk:.0f}/s in bulk; the counts take {counts:.2f} ms CPU")
+    database.close()
 
 
 def latency(sizes: Sequence[int]) -> None:
-    words = [f"w{number}" for number in range(20_000)]
-    weights = [1 / (rank + 1) for rank in range(len(words))]
-    chance = random.Random(3)
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    queries = [" ".join(chance.choices(words, weights, k=6)) for _ in range(100)]
+    """Print what each size costs; the lines of one mode below each other show the growth."""
     for size in sizes:
-        turns = [
-            Turn(str(n), f"s{n // 40}", "Ana" if n % 2 else "Bob", " ".join(chance.choices(words, weights, k=20)), at)
-            for n, at in ((n, start + timedelta(minutes=n)) for n in range(size))
-        ]
-        with home(GivenVectors()) as here:
-            store(here.database, "agent", turns)
-            index_in_bulk(here)
-            by_words = Search(here.database, "recall")
-            for mode, search in (("lexical", by_words), ("hybrid", here.search)):
-                search.find("agent", "warm up", limit=10)
-                spent = [cpu_ms(lambda q=q, s=search: s.find("agent", q, limit=10)) for q in queries]
-                print(
-                    f"{size:>7} rows, {mode:>7}: median {statistics.median(spent):.1f} ms, p95 {p95(spent):.1f} ms CPU"
-                )
-
-
-def index_in_bulk(here: Home) -> None:
-    from memos.storage.vectors import VectorRow
-
-    embedder = GivenVectors()
-    here.table.create()
-    rows = here.database.query("SELECT id, agent_id, seq FROM messages")
-    for first in range(0, len(rows), 10_000):
-        part = rows[first : first + 10_000]
-        vectors = embedder.embed([""] * len(part))
-        here.table.upsert([VectorRow(*row, vector) for row, vector in zip(part, vectors, strict=True)])
-    here.table.compact()
+        with tempfile.TemporaryDirectory() as folder:
+            for part in ("build", "search", "archival"):
+                subprocess.run([sys.executable, __file__, part, folder, str(size)], check=True)
 
 
 def embedder_cost() -> None:
@@ -165,10 +233,20 @@ def rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+PARTS: dict[str, Callable[[Path, int], None]] = {
+    "build": build,
+    "search": search_costs,
+    "archival": archival_costs,
+}
+
+
 def main() -> None:
     wanted = sys.argv[1:] or ["latency", "embedder"]
+    if wanted[0] in PARTS:
+        PARTS[wanted[0]](Path(wanted[1]), int(wanted[2]))
+        return
     if "latency" in wanted:
-        latency((1_000, 10_000, 100_000))
+        latency((10_000, 100_000, *([1_000_000] if "--million" in wanted else [])))
     if "embedder" in wanted:
         embedder_cost()
 
