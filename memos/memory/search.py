@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -92,17 +93,17 @@ class _Meaning:
     """Of the rows it was told to `learn`: an agent may have a million, and a search needs hundreds."""
 
     def learn(self, seqs: Iterable[int]) -> None:
-        """Have the scores of rows at hand, those that matter most first. Raises: DataDamaged."""
+        """Have the scores of rows at hand, those that matter most first; a damaged index leaves them unknown."""
         new = [seq for seq in seqs if seq not in self.scores]
         if self.nearest is None or not new:
             return
         import numpy as np
 
         lowest, highest = self.nearest.lowest, float(self.nearest.cosines[0])
-        scores = (self.nearest.of(np.array(new, dtype=np.int64)) - lowest) / max(highest - lowest, 1e-6)
-        self.scores.update(
-            (seq, score) for seq, score in zip(new, scores.tolist(), strict=True) if math.isfinite(score)
-        )
+        with suppress(DataDamaged):
+            scores = (self.nearest.of(np.array(new, dtype=np.int64)) - lowest) / max(highest - lowest, 1e-6)
+            known = {seq: score for seq, score in zip(new, scores.tolist(), strict=True) if math.isfinite(score)}
+            self.scores.update(known)
 
     def fused(self, seq: int, lexical: float) -> float:
         """Return the score of a row; while its vector is not written yet, its words speak for its meaning too."""

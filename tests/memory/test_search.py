@@ -18,6 +18,7 @@ from memos.memory.query_terms import TERM_LIMIT, fts_query, search_terms
 from memos.memory.scope import Scope
 from memos.memory.search import SearchResult, index_text
 from memos.messages import Provenance
+from memos.storage import vectors as vectors_module
 
 INDEX = sqlite3.connect(":memory:", check_same_thread=False)
 INDEX.execute("CREATE VIRTUAL TABLE said USING fts5(text, tokenize='porter unicode61')")
@@ -283,6 +284,86 @@ def test_a_common_word_makes_no_hits_beside_a_rare_one_and_is_capped_alone(
     last = [home.say("honey", session=str(number)) for number in range(40)][-10:]
     assert seqs(home.lexical().find("a", "honey wax", limit=50)) == [rare]
     assert sorted(seqs(home.lexical().find("a", "honey", limit=50))) == last
+
+
+def test_of_many_rare_words_the_rarest_make_hits_and_the_others_lift_those_that_have_them_too(
+    home: SearchHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "COMMON_ROWS", 20)
+    monkeypatch.setattr(search_module, "RANKED_ROWS", 12)
+    both = home.say("honey, wax and a good deal more of what nobody asks about", session="both")
+    wax = [home.say("wax", session=f"w{number}") for number in range(5)]
+    honey = [home.say("honey", session=f"h{number}") for number in range(10)]
+    for number in range(20):
+        home.say("smoke", session=f"s{number}")
+    found = seqs(home.lexical().find("a", "honey wax", limit=50))
+    assert found[0] == both and sorted(found[1:]) == wax and not set(honey) & set(found)
+
+
+def test_of_common_words_alone_the_rows_with_most_of_them_come_first(
+    home: SearchHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.add_agent("b")
+    monkeypatch.setattr(search_module, "COMMON_ROWS", 20)
+    monkeypatch.setattr(search_module, "CAPPED_HITS", 30)
+    for number in range(30):
+        home.say("honey", session=f"h{number}")
+        home.say("wax and honey", agent_id="b")
+        home.say("wax", session=f"w{number}")
+    both = home.say("wax honey", session="both")
+    last = [home.say("wax", session=f"l{number}") for number in range(5)]
+    found = seqs(home.lexical().find("a", "honey wax", limit=50))
+    assert found[0] == both and len(found) == 30 and set(last) < set(found)
+
+
+@pytest.fixture
+def big(home: SearchHome, monkeypatch: pytest.MonkeyPatch) -> SearchHome:
+    """More rows than are held in memory, of two agents, with an index that the indexer had built."""
+    home.add_agent("b")
+    things = ["bees", "boats", "trains", "violins", "tents", "maps", "clocks", "kites"]
+    for number in range(320):
+        home.say(f"{things[number % 8]} {number}", session=f"s{number // 4}", agent_id="b" if number % 5 == 4 else "a")
+    home.index_all()
+    monkeypatch.setattr(vectors_module, "MATRIX_LIMIT_ROWS", 60)
+    assert home.indexer.step() == 0
+    upkeep = home.tables["recall"]._upkeep
+    assert upkeep is not None and upkeep.wait(timeout=120) == 0
+    assert home.indexer.step() == 0 and home.tables["recall"]._upkeep is upkeep
+    return home
+
+
+def test_a_big_agent_finds_by_the_index_what_comparing_all_rows_finds(
+    big: SearchHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = ["bees", "what about the violins", "kites 7", "a map of train lines"]
+    by_index = [big.search().find("a", query, limit=10) for query in queries]
+    monkeypatch.setattr(vectors_module, "MATRIX_LIMIT_ROWS", 10_000)
+    by_all = [big.search().find("a", query, limit=10) for query in queries]
+    for some, exact in zip(by_index, by_all, strict=True):
+        assert some.degraded is None and len(set(seqs(some)) & set(seqs(exact))) >= 9
+        assert all(seq % 5 for seq in seqs(some)), "no row of the other agent"
+
+
+def test_a_new_row_of_a_big_agent_is_found_by_meaning_before_and_after_its_vector_is_written(big: SearchHome) -> None:
+    new = big.say("beehives", session="new")
+    assert seqs(big.search().find("a", "beehive", limit=5))[0] == new
+    big.index_all()
+    assert seqs(big.search().find("a", "beehive", limit=5))[0] == new
+
+
+def test_what_the_queue_of_a_big_agent_shows_is_no_hit(big: SearchHome) -> None:
+    found = seqs(big.search().find("a", "bees", limit=50, scope=Scope(hidden_from=200)))
+    assert found and max(found) < 200
+
+
+def test_waiting_rows_are_looked_for_in_the_outbox_and_not_in_all_an_agent_has(home: SearchHome) -> None:
+    asked: list[str] = []
+    home.database._connection.set_trace_callback(asked.append)
+    home.search().find("a", "bees", limit=5)
+    waiting = next(statement for statement in asked if "indexed_at IS NULL" in statement)
+    home.database._connection.set_trace_callback(None)
+    plan = home.database.query(f"EXPLAIN QUERY PLAN {waiting}")
+    assert ["messages_outbox" in row["detail"] for row in plan] == [True]
 
 
 def test_index_text_names_day_and_month_whatever_the_locale() -> None:
