@@ -1,7 +1,8 @@
 """The vectors of messages and passages in LanceDB: an index derived from SQLite, which may be lost at any time.
 
 One table a tier and embedding space, keyed by the id of the row it was made from. LanceDB is imported at the first
-use (it costs two seconds of CPU), and asked only with expression objects, never with strings built from text.
+use (it costs two seconds of CPU), and asked only with expression objects, never with strings built from text. The rows
+of an agent are all compared while that is cheap; beyond that an approximate index (`vector_index`) picks candidates.
 """
 
 from __future__ import annotations
@@ -211,6 +212,8 @@ class VectorTable:
         if self._table is None or (self._upkeep is not None and self._upkeep.poll() != 0):
             return False
         table = self._latest()
+        if table is None:
+            return False
         with self._translated():
             fragments, rows = table.stats()["fragment_stats"]["num_fragments"], table.count_rows()
             if fragments > _FRAGMENTS_BEFORE_COMPACTION + rows // _ROWS_PER_FURTHER_FRAGMENT:
@@ -381,7 +384,9 @@ class VectorTable:
         if among.only is not None:  # most often a span of time, so of `seq`
             where = where & (col("seq") >= lit(int(among.only.min()))) & (col("seq") <= lit(int(among.only.max())))
         search = table.search(query).distance_type("cosine").where(where).nprobes(_PROBES).refine_factor(1)
-        rows = search.select(["seq", "_distance"]).limit(limit).to_arrow()
+        rows = (
+            search.select(["seq", "_distance"]).limit(max(limit, CANDIDATES)).to_arrow()
+        )  # more than wanted: the index errs
         picked, near = rows["seq"].to_numpy(), 1 - rows["_distance"].to_numpy()
         by_seq = picked.argsort()
 
@@ -393,7 +398,7 @@ class VectorTable:
             return cosines
 
         kept = among.kept(picked)
-        order = np.lexsort((-picked[kept], -near[kept]))
+        order = np.lexsort((-picked[kept], -near[kept]))[:limit]
         lowest = float(min(sample.min(), near.min(initial=1.0)))
         return Nearest(picked[kept][order], near[kept][order], lowest, known_or_looked_up)
 

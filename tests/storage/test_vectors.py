@@ -150,6 +150,8 @@ def test_a_big_table_is_searched_by_its_index_and_nearly_all_is_found(big: Vecto
         assert (np.diff(nearest.cosines) <= 0).all()
         found += len({*(np.argsort(-cosines)[:10] + 1).tolist()} & {*nearest.seqs[:10].tolist()})
     assert found >= 0.95 * 200
+    query = some_vectors(1, seed=2)[0]
+    assert big.nearest("a", query, limit=3).seqs.tolist() == big.nearest("a", query).seqs[:3].tolist()
 
 
 def test_an_agent_with_few_rows_of_a_big_table_finds_all_of_its_own_and_no_others(big: VectorTable) -> None:
