@@ -37,7 +37,7 @@ _FIRST_SPREAD = 0.015
 _FIRST_WEIGHT = 1.0
 """Before the reports themselves show how far they scatter, as many stand in for them, scattered so."""
 _CAUTION = 3.0
-UNTRIED_MARGIN = 0.50
+UNTRIED_MARGIN = 0.55
 """Before a model has answered at all: its tokenizer may be a far finer one than ours."""
 UNKNOWN_MARGIN = 0.10
 STABLE_MARGIN = 0.02
@@ -87,7 +87,7 @@ class TokenScale:
     def margin(self, counted: Counted) -> float:
         """Return how far off `expected` may be, as a share of it: as far as it lately was, within 2 and 10 %.
 
-        More, up to 50 %, for a mixture of functions, words and calls unlike those that were reported, and before there
+        More, up to 55 %, for a mixture of functions, words and calls unlike those that were reported, and before there
         was any answer.
         """
         if not self._is_tried:
