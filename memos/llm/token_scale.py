@@ -18,9 +18,8 @@ _Observation = tuple[int, int, int, int]
 
 _PRIOR = (1.0, 1.0, 1.0)
 _BOUNDS = ((0.0, 6.0), (0.4, 3.0), (0.0, 4.0))
-_KEPT = 32
-_FORGETTING = 0.98
-"""What an observation weighs beside the next newer one: a conversation's mixture of words and calls changes."""
+_KEPT = 64
+"""So many observations count: a conversation's mixture of words and calls changes."""
 _PULL = 1e-4
 """How strongly a factor nothing is known of stays at its prior."""
 _PASSES = 300
@@ -38,7 +37,7 @@ _FIRST_SPREAD = 0.015
 _FIRST_WEIGHT = 1.0
 """Before the reports themselves show how far they scatter, as many stand in for them, scattered so."""
 _CAUTION = 3.0
-UNTRIED_MARGIN = 0.30
+UNTRIED_MARGIN = 0.55
 """Before a model has answered at all: its tokenizer may be a far finer one than ours."""
 UNKNOWN_MARGIN = 0.10
 STABLE_MARGIN = 0.02
@@ -88,7 +87,7 @@ class TokenScale:
     def margin(self, counted: Counted) -> float:
         """Return how far off `expected` may be, as a share of it: as far as it lately was, within 2 and 10 %.
 
-        More, up to 30 %, for a mixture of functions, words and calls unlike those that were reported, and before there
+        More, up to 55 %, for a mixture of functions, words and calls unlike those that were reported, and before there
         was any answer.
         """
         if not self._is_tried:
@@ -131,7 +130,7 @@ class TokenScale:
         return reported in self._refused
 
     def _fit(self) -> None:
-        """Find the factors of least relative error within their bounds, recent observations weighing more.
+        """Find the factors of least relative error within their bounds.
 
         What they say little of stays near what they say in all: the more they scatter, the more firmly.
         """
@@ -139,9 +138,7 @@ class TokenScale:
         if not self._observations:
             self.factors = _PRIOR
             return
-        weighted = [
-            (_FORGETTING**age / row[3] ** 2, row[:3], row[3]) for age, row in enumerate(reversed(self._observations))
-        ]
+        weighted = [(1 / row[3] ** 2, row[:3], row[3]) for row in self._observations]
         factors, variance = (_in_all(weighted),) * 3, _FIRST_SPREAD**2
         centre = factors
         for _ in range(2):
