@@ -43,8 +43,6 @@ SMALL_WINDOW_TOKENS = 4_096
 """In a window up to this size the prompt has the profile `small`."""
 _REPLY_SHARE = 8
 """One part in so many of the window is kept for the reply, where nobody has said how long one may be."""
-_TELLING_FILL = 0.5
-"""From here on it matters that a window is unknown, and the user is told so."""
 _LEAST_TOKENS = 48
 """A message is not shortened below about so many tokens: it would say nothing any more."""
 _HUGE = 4
@@ -144,7 +142,7 @@ class MainContext:
             await processor.warm_up()
         while True:
             prompt, gauge = await self.measured(processor)
-            if processor.window_tokens is None and gauge.fill >= _TELLING_FILL:
+            if processor.window_tokens is None and gauge.fill >= self._paging.warn_at:  # now it matters
                 self._tell_once(processor.model, _unknown_window_notice(processor), publish)
             if gauge.fill <= self._paging.flush_at:
                 self.gauge = gauge

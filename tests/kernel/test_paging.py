@@ -288,7 +288,7 @@ def test_an_unknown_window_is_told_once_and_when_it_matters(home: AgentHome) -> 
     async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
         await listener.say("One.")
         assert not listener.of(Notice)  # it does not matter yet
-        await listener.say("long " * 2000)
+        await listener.say("long " * 3500)
         await listener.say("Three.")
         assert sum("unknown" in notice.text for notice in listener.of(Notice)) == 1
 
