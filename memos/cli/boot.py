@@ -254,10 +254,6 @@ class _Wiring:
             idle_heartbeat_s=config.heartbeat_minutes * 60.0,
         )
 
-    def _operator(self) -> Operator:
-        machine = self._kernel.machine
-        return Operator(self._kernel, machine.main_context, machine.queue_manager, self._memory, self._archival)
-
     def _processor(self, settings: Settings) -> Processor:
         return processor_for(settings, self._machinery.places, self._machinery.environ, self._scales)
 
@@ -310,7 +306,7 @@ class _Wiring:
             kernel=self._kernel,
             agent=self._agent,
             memory=StoredMemory(self._memory, self._recall),
-            operator=self._operator(),
+            operator=Operator(self._kernel, self._memory, self._archival),
             model=config.model,
             switch_model=self._switch_model,
             usage=UsageLedger(self._machinery.database),

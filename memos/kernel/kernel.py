@@ -19,6 +19,7 @@ from memos.kernel.control import (
     out_of_time,
     reason_it_is_not_whole,
     reason_to_stop,
+    was_stopped,
 )
 from memos.kernel.draft import Draft
 from memos.kernel.executor import Executor
@@ -121,7 +122,8 @@ class Kernel:
 
     async def was_stopped(self) -> bool:
         """Whether the newest turn ended before the agent yielded: by a limit, an error or an interrupt."""
-        return await self.machine.queue_manager.was_stopped()
+        await self.opened()
+        return was_stopped(self.machine.queue_manager.queue)
 
     @property
     def processor(self) -> Processor:
@@ -243,8 +245,10 @@ class Kernel:
 
     def _control(self, results: list[FunctionResult], turn: Turn) -> Event | None:
         event = heartbeat_after(results)
-        warns = self.machine.main_context.pressure() and not turn.warned
-        if results and warns:  # a model that calls nothing could save nothing
+        # What is not in the queue is not lost to a processor that does not read it; and a model that calls nothing
+        # could save nothing.
+        heeds = self.machine.processor.reads_queue and bool(results) and not turn.warned
+        if heeds and self.machine.main_context.pressure():
             turn.warned = True
             event = memory_pressure(event)
             self._publish(turn, Notice("The model's window is nearly full: the agent is asked to save what matters."))

@@ -18,7 +18,7 @@ from memos.kernel.control import Turn
 from memos.kernel.executor import RESULT_LIMIT_CHARS
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.shortening import shortened, weight
-from memos.kernel.summariser import BY_MEMOS, extract, limit_chars, summarise
+from memos.kernel.summariser import BY_MEMOS, NoSummary, extract, limit_chars, summarise
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS, Processor
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
@@ -51,7 +51,7 @@ beginning."""
 _RESULT_SHARE = 4
 """The results of one reply take one part in so many of the room that the queue has."""
 _CHARS_PER_TOKEN = 3
-REFUSALS = 4
+_REFUSALS = 4
 """So often in a row a prompt that a provider refused as too long is made shorter and sent again: to half of it."""
 _AFTER_A_REFUSAL = 0.85
 """A provider that refused a prompt as too long is sent at most this share of it from then on."""
@@ -190,7 +190,7 @@ class MainContext:
         it was hardly about length, and what was taken note of is forgotten.
         """
         self._refusals += 1
-        if self.gauge is None or isinstance(overflow, PromptTooLong) or self._refusals > REFUSALS:
+        if self.gauge is None or isinstance(overflow, PromptTooLong) or self._refusals > _REFUSALS:
             self._refusals = 0
             self._caps.pop(processor.model, None)
             return False
@@ -211,25 +211,24 @@ class MainContext:
 
         What the model used for it counts for `turn`.
         """
-        tokens = sum(gauge.tokens.queue[:count])
-        previous = self._queue_manager.summary
-        evicted = await self._queue_manager.evict(count)
-        first = extract(previous, evicted, limit_chars(gauge.window_tokens))
-        await self._queue_manager.set_summary(first.text, first.author)
-        publish(Evicted(len(evicted), tokens))
+        previous, evicted = self._queue_manager.summary, self._queue_manager.queue[:count]
+        await self._queue_manager.evict(count, extract(previous, evicted, limit_chars(gauge.window_tokens)), BY_MEMOS)
+        publish(Evicted(count, sum(gauge.tokens.queue[:count])))
         writer = self._summary_processor or processor
-        if writer.summarises:
-            publish(Progress("summarising what has left the queue"))
+        if not writer.summarises:
+            return
+        publish(Progress("summarising what has left the queue"))
 
         async def note(call: ModelCall) -> None:
             turn.note_model_call(call)
             await self._queue_manager.record_call(turn.id, call)
 
-        written = await summarise(writer, previous, evicted, gauge.window_tokens, note)
-        if written.author != BY_MEMOS:
-            await self._queue_manager.set_summary(written.text, written.author)
-        if written.problem:
-            publish(Notice(f"{written.problem} The summary holds the messages' own words instead; nothing is lost."))
+        try:
+            summary = await summarise(writer, previous, evicted, gauge.window_tokens, note)
+        except NoSummary as problem:
+            publish(Notice(f"{problem} The summary holds the messages' own words instead; nothing is lost."))
+        else:
+            await self._queue_manager.set_summary(summary, writer.model)
 
     # --- the rungs -----------------------------------------------------------------------------------------
 
@@ -247,7 +246,6 @@ class MainContext:
                 f" {gauge.room_tokens:,} tokens that a prompt for {processor.model} may have.",
                 "choose a model with a larger window (/model), or shorten core memory (the window: window_tokens).",
             )
-
         return None
 
     def _wanted(self, gauge: Gauge) -> int:

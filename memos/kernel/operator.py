@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from memos.errors import BadInput
 from memos.kernel.control import Turn
 from memos.kernel.kernel import Kernel
-from memos.kernel.main_context import Gauge, MainContext, Publish
-from memos.kernel.queue_manager import QueueManager
+from memos.kernel.main_context import Gauge, Publish
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.working_context import WorkingContext
 from memos.messages import Block, Event, EventKind, Evicted, FunctionSchema, Message, Notice, OutputBody, new_id
@@ -28,7 +27,6 @@ class ContextMap:
     messages: int
     evicted_next: Sequence[Message]
     evicted_next_tokens: int
-    summary: str
     last_call: ModelCall | None
     """The newest step's request, as its provider reported it."""
 
@@ -51,14 +49,12 @@ class Operator:
     def __init__(
         self,
         kernel: Kernel,
-        main_context: MainContext,
-        queue_manager: QueueManager,
         working_context: WorkingContext,
         archival: ArchivalStorage,
     ) -> None:
         self._kernel = kernel
-        self._main_context = main_context
-        self._queue_manager = queue_manager
+        self._main_context = kernel.machine.main_context
+        self._queue_manager = kernel.machine.queue_manager
         self._working_context = working_context
         self._archival = archival
 
@@ -77,7 +73,6 @@ class Operator:
             len(prompt.queue),
             prompt.queue[:count],
             sum(gauge.tokens.queue[:count]),
-            prompt.summary,
             await self._queue_manager.last_call(),
         )
 
@@ -136,8 +131,9 @@ class Operator:
         if not count and not self._queue_manager.summary:
             raise BadInput("The queue is empty already.", "say something.")
         if count:
-            await self._queue_manager.evict(count)
-        await self._queue_manager.set_summary("", "user")
+            await self._queue_manager.evict(count, "", "user")
+        else:
+            await self._queue_manager.set_summary("", "user")
         return count
 
     async def summarise(self) -> tuple[Evicted, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from memos.kernel.control import Turn, was_stopped
+from memos.kernel.control import Turn
 from memos.memory.message_rows import event_message, local_offset, reply_message
 from memos.memory.recall_storage import RecallStorage
 from memos.messages import Event, EventKind, FunctionResult, Message, MessageState, Reply, new_id, utc_now
@@ -66,10 +66,6 @@ class QueueManager:
             return self._recall.queue(self.agent.queue_start)
 
         self._queue = await self._database.run(work)
-
-    async def was_stopped(self) -> bool:
-        """Whether the newest turn ended before the agent yielded; as it is on disk, before `open` as well."""
-        return was_stopped(await self._database.run(lambda: self._recall.queue(self.agent.queue_start)))
 
     async def append_event(self, event: Event, turn: Turn) -> Message:
         """Store an event, before anything is sent anywhere because of it."""
@@ -148,16 +144,12 @@ class QueueManager:
         """Return the same as `cut`, between the steps of the turn that runs as well: what it asked leaves with them."""
         return _cut(self._queue, tokens_of, wanted_tokens)
 
-    async def evict(self, count: int) -> Sequence[Message]:
-        """Let the first `count` messages leave the queue, and return them. They stay in recall storage.
-
-        The summary is the caller's next step: `set_summary`.
-        """
+    async def evict(self, count: int, summary: str, author: str) -> None:
+        """Let the first `count` messages leave the queue; they stay in recall storage, and `summary` speaks of them."""
         evicted, kept = self._queue[:count], self._queue[count:]
         start = kept[0].seq if kept else evicted[-1].seq + 1
-        self.agent = await self._database.run(lambda: self._agents.begin_queue(self.agent, start))
+        self.agent = await self._database.run(lambda: self._agents.begin_queue(self.agent, start, summary, author))
         self._queue = kept
-        return evicted
 
     async def set_summary(self, text: str, author: str) -> None:
         """Store the recursive summary; earlier ones are kept."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from memos.errors import MemosError, StreamCut
 from memos.kernel.summary import FACTS, departures, entries_of, headings_in, summary_text, with_departures
@@ -33,13 +32,8 @@ NoteCall = Callable[[ModelCall], Awaitable[None]]
 """Is told of every call that a summary took."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A recursive summary, who wrote it (a model or `BY_MEMOS`), and why not a model, where one should have."""
-
-    text: str
-    author: str = BY_MEMOS
-    problem: str = ""
+class NoSummary(MemosError):
+    """A model gave no summary that can be used; `extract` stands in its place."""
 
 
 def limit_chars(window_tokens: int) -> int:
@@ -47,37 +41,34 @@ def limit_chars(window_tokens: int) -> int:
     return _CHARS_PER_TOKEN * min(_MOST_TOKENS, max(_LEAST_TOKENS, window_tokens // _WINDOW_SHARE))
 
 
-def extract(previous: str, evicted: Sequence[Message], limit: int) -> Summary:
+def extract(previous: str, evicted: Sequence[Message], limit: int) -> str:
     """Return the summary that needs no model: the user's own words, shortened, beside what was there, the newest first
     to stay. `limit` in characters."""
     entries = entries_of(previous)
     said = transcript_lines(message for message in evicted if message.role == "user")
     entries[FACTS] += [both_ends(line, _QUOTE_CHARS) for line in said]
-    return Summary(summary_text(_departed(entries, previous, evicted), limit))
+    return summary_text(_departed(entries, previous, evicted), limit)
 
 
 async def summarise(
     processor: Processor, previous: str, evicted: Sequence[Message], window_tokens: int, note: NoteCall
-) -> Summary:
-    """Return the model's summary of `previous` and `evicted`, or the extract where it gives none that can be used.
+) -> str:
+    """Return the model's summary of `previous` and `evicted`.
 
-    The messages go to the model as plain text, in pieces that fit its window, one after the other. Whatever the
-    model does, this does not raise for it.
+    The messages go to the model as plain text, in pieces that fit its window, one after the other.
+
+    Raises: NoSummary, whatever the model did in place of it.
     """
-    limit = limit_chars(window_tokens)
-    fallback = extract(previous, evicted, limit)
-    if not processor.summarises:
-        return fallback
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             text = await _written(processor, previous, evicted, window_tokens, note)
-    except TimeoutError:
-        return Summary(fallback.text, problem=f"{processor.model} took too long to write the summary.")
+    except TimeoutError as error:
+        raise NoSummary(f"{processor.model} took too long to write the summary.") from error
     except MemosError as error:
-        return Summary(fallback.text, problem=f"{processor.model} could not write the summary: {error.what}")
+        raise NoSummary(f"{processor.model} could not write the summary: {error.what}") from error
     if headings_in(text) < _LEAST_HEADINGS or not any(entries_of(text).values()):
-        return Summary(fallback.text, problem=f"{processor.model} wrote no summary that can be used.")
-    return Summary(summary_text(_departed(entries_of(text), previous, evicted), limit), processor.model)
+        raise NoSummary(f"{processor.model} wrote no summary that can be used.")
+    return summary_text(_departed(entries_of(text), previous, evicted), limit_chars(window_tokens))
 
 
 async def _written(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 SECTIONS = ("Facts", "Decisions", "Open threads", "Dates", "Where to look")
-FACTS, OPEN_THREADS, WHERE = SECTIONS[0], SECTIONS[2], SECTIONS[4]
+FACTS, WHERE = SECTIONS[0], SECTIONS[4]
 _ENTRY_CHARS = 400
 _HEADING = re.compile(rf"[#*\s]*({'|'.join(SECTIONS)})[*\s]*:[*\s]*(.*)", re.IGNORECASE)
 _LEFT = re.compile(r"(\d+) messages have left the queue, ")

@@ -5,6 +5,8 @@ Source: Packer et al. 2023, §2.1 (system instructions are read-only and describ
 
 from __future__ import annotations
 
+import functools
+
 from memos.messages import Profile
 
 _FILES: dict[Profile, str] = {"full": "system.md", "small": "system_small.md"}
@@ -20,6 +22,7 @@ def summary_instructions() -> str:
     return _words("summarise.md")
 
 
+@functools.cache  # asked for at every step
 def _words(file_name: str) -> str:
     from importlib.resources import files  # brings zipfile and tempfile: not at start-up
 

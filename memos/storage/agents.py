@@ -6,7 +6,7 @@ import json
 import sqlite3
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -126,15 +126,16 @@ class Agents:
         with self._database.transaction() as connection:
             connection.execute("UPDATE agents SET paused_until = ? WHERE id = ?", (until.isoformat(), agent.id))
 
-    def begin_queue(self, agent: Agent, queue_start: int) -> Agent:
-        """Store where the FIFO queue begins from now on, and that it has just been flushed; return the agent."""
+    def begin_queue(self, agent: Agent, queue_start: int, summary: str, author: str) -> Agent:
+        """Store where the FIFO queue begins from now on, that it has just been flushed, and what the summary says of
+        all before it; return the agent."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE agents SET queue_start = ?, flushed_at ="
                 " (SELECT coalesce(max(seq), 0) FROM messages WHERE agent_id = ?) WHERE id = ?",
                 (queue_start, agent.id, agent.id),
             )
-        return self.reload(agent)
+            return self.set_summary(replace(agent, queue_start=queue_start), summary, author)
 
     def set_summary(self, agent: Agent, summary: str, author: str) -> Agent:
         """Store the recursive summary of all before the queue, and who wrote it; return the agent.

@@ -245,7 +245,7 @@ def test_a_search_leaves_out_the_queue_for_those_who_read_it(home: AgentHome, re
             await listener.say("Where are the bees?")
             first = listener.of(CallFinished)[1].result.text
             assert first == "No results besides what is in view." if reads_queue else "on the roof" in first
-            await kernel.machine.queue_manager.evict(len(kernel.machine.queue_manager.queue))
+            await kernel.machine.queue_manager.evict(len(kernel.machine.queue_manager.queue), "", "user")
             await listener.say("Hello.")
             await listener.say("Where are the bees?")
             second = listener.of(CallFinished)[4].result.text.splitlines()

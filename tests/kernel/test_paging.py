@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.agent_home import AgentHome, agent_home
 from support.listening import Listener, append, call, running, speak
 
+from memos.errors import StorageProblem
 from memos.kernel.executor import bounded
 from memos.kernel.main_context import Paging
 from memos.kernel.shortening import shortened, weight
@@ -84,6 +85,21 @@ def test_a_model_that_calls_nothing_is_not_warned(home: AgentHome) -> None:
         assert all(prompt.queue[-1].kind is EventKind.USER_MESSAGE for prompt in processor.prompts)
 
     talk(home, [ScriptedReply(text=f"Noted {n}.") for n in range(20)], scene)
+
+
+def test_a_model_that_does_not_read_the_queue_is_not_warned(home: AgentHome) -> None:
+    class Clerk(ScriptedProcessor):
+        reads_queue = False
+
+    async def play() -> None:
+        processor = Clerk([speak(f"Noted {n}.") for n in range(20)], window_tokens=4096)
+        async with running(home.kernel(processor)) as listener:
+            for number in range(20):
+                await listener.say(long_words(number))
+            assert listener.of(Evicted) and not listener.of(Notice)
+            assert all(prompt.queue[-1].kind is EventKind.USER_MESSAGE for prompt in processor.prompts)
+
+    asyncio.run(play())
 
 
 def test_a_warning_in_a_chain_carries_its_heartbeat_on(home: AgentHome) -> None:
@@ -159,6 +175,23 @@ def test_a_flush_evicts_about_half_and_every_message_is_still_found(home: AgentH
     home.begin_turn()
     for number in range(30):
         assert f"Fact number {number}:" in home.recall.conversation_search(f"word{number}")
+
+
+def test_a_queue_never_begins_later_than_its_summary_says(home: AgentHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        for number in range(3):
+            await listener.say(long_words(number))
+        before = home.agents.reload(home.agent)
+
+        def full(*_: object) -> None:
+            raise StorageProblem("The disk is full.")
+
+        monkeypatch.setattr(home.agents, "set_summary", full)
+        with pytest.raises(StorageProblem):
+            await listener.kernel.machine.queue_manager.evict(3, "What was said.", "memos")
+        assert home.agents.reload(home.agent) == before
+
+    talk(home, [speak(f"Noted {n}.") for n in range(3)], scene)
 
 
 def test_a_long_chain_is_paged_within_its_own_turn_and_keeps_what_was_asked(home: AgentHome) -> None:
@@ -338,8 +371,8 @@ def test_an_extract_keeps_the_newest_words_of_the_person_and_counts_on() -> None
         return Message("user", f"Fact {number} " + "x" * 50, "a", "t", kind=EventKind.USER_MESSAGE)
 
     first = extract("", [said(n) for n in range(10)], 600)
-    second = extract(first.text, [said(n) for n in range(10, 20)], 600)
-    assert "20 messages have left" in second.text and "Fact 19" in second.text and "Fact 0 " not in second.text
+    second = extract(first, [said(n) for n in range(10, 20)], 600)
+    assert "20 messages have left" in second and "Fact 19" in second and "Fact 0 " not in second
 
 
 @pytest.mark.parametrize("marks", ["- {}", "* {}", "• {}", "1. {}", "{}"])
