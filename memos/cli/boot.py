@@ -86,22 +86,15 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 def _remote(
     settings: Settings, places: Places, environ: Mapping[str, str], scales: TokenScales | None = None
 ) -> LitellmProcessor:
-    from memos.llm.catalogue import key_variables, needs_key, provider, provider_of
     from memos.llm.litellm_processor import NO_KEY, LitellmProcessor
 
-    config, model = settings.config, settings.config.model
-    prefix = provider_of(model)
-    variables = key_variables(prefix)
-    key = find_key(settings, places, environ, provider=prefix, variables=variables)
-    if key is None and provider(prefix) and needs_key(model, config.api_base):
-        raise NotConfigured(
-            f"{model} needs a key, and {variables[0]} is not set.", f"export {variables[0]}=…, or memos configure"
-        )
+    config = settings.config
+    key = _key(settings, places, environ, config.model, "memos configure")
     return LitellmProcessor(
-        model,
+        config.model,
         api_base=config.api_base or None,
         # A provider's key from the environment never goes to another server: litellm would send it there.
-        api_key=key.value if key else NO_KEY if config.api_base else None,
+        api_key=key or (NO_KEY if config.api_base else None),
         window_tokens=config.window_tokens or None,
         max_reply_tokens=config.max_reply_tokens or None,
         temperature=config.temperature,
@@ -110,6 +103,23 @@ def _remote(
         gap_timeout_s=config.timeouts.gap_s,
         scales=scales,
     )
+
+
+def _key(settings: Settings, places: Places, environ: Mapping[str, str], who: str, otherwise: str) -> str | None:
+    """Return the key of `settings.config.model` and its server, None where there is none and none is needed.
+
+    Raises: BadInput, NotConfigured, which names `who` needs it and what to do `otherwise`.
+    """
+    from memos.llm.catalogue import key_variables, needs_key, provider, provider_of
+
+    config, prefix = settings.config, provider_of(settings.config.model)
+    variables = key_variables(prefix)
+    key = find_key(settings, places, environ, provider=prefix, variables=variables)
+    if key is None and provider(prefix) and needs_key(config.model, config.api_base):
+        raise NotConfigured(
+            f"{who} needs a key, and {variables[0]} is not set.", f"export {variables[0]}=…, or {otherwise}"
+        )
+    return key.value if key else None
 
 
 def is_remote_embedding(embedding: str) -> bool:
@@ -153,22 +163,16 @@ def _embedding_key(settings: Settings, places: Places, environ: Mapping[str, str
 
     Raises: BadInput, NotConfigured.
     """
-    from memos.llm.catalogue import key_variables, needs_key, provider, provider_of
-
     memory = settings.config.memory
-    model, prefix = memory.embedding, provider_of(memory.embedding)
     config = replace(
         settings.config,
-        model=model,
+        model=memory.embedding,
         api_base=memory.embedding_api_base,
         api_key_env=memory.embedding_api_key_env,
     )
-    variables = key_variables(prefix)
-    key = find_key(Settings(config, settings.origins), places, environ, provider=prefix, variables=variables)
-    if key is None and provider(prefix) and needs_key(model, memory.embedding_api_base):
-        what = f"{model}, the embedding model, needs a key, and {variables[0]} is not set."
-        raise NotConfigured(what, f"export {variables[0]}=…, or memos configure --set memory.embedding=builtin/minilm")
-    return key.value if key else None
+    who = f"{memory.embedding}, the embedding model,"
+    otherwise = "memos configure --set memory.embedding=builtin/minilm"
+    return _key(Settings(config, settings.origins), places, environ, who, otherwise)
 
 
 def _embedded(settings: Settings, places: Places) -> Processor:

@@ -12,7 +12,8 @@ import heapq
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -215,7 +216,7 @@ class Search:
             scope.values | {"terms": any_rare, "agent_id": agent_id},
         )
         scores = {seq: score for seq, score in found}
-        newest = self._database.query(f"SELECT max(seq) FROM {self._table}")[0][0] or 0  # noqa: S608
+        newest = self._newest_seq()
         both = f"SELECT rowid FROM {self._table}_fts WHERE {self._table}_fts MATCH ?"  # noqa: S608
         for term, rows in further.items():
             for (seq,) in self._database.query(both, (f"({any_rare}) AND {term}",)):
@@ -258,8 +259,7 @@ class Search:
 
         Ranking a word of most of a million rows takes a second, and 5,000 rows of rarer ones 20 ms.
         """
-        newest = self._database.query(f"SELECT max(seq) FROM {self._table}")[0][0] or 0  # noqa: S608
-        if newest <= COMMON_ROWS:
+        if self._newest_seq() <= COMMON_ROWS:
             return terms, {}
         count = (
             f"SELECT count(*) FROM (SELECT 1 FROM {self._table}_fts WHERE {self._table}_fts MATCH ?"  # noqa: S608
@@ -276,6 +276,10 @@ class Search:
             else:
                 further[term] = rows[term]
         return rare, further
+
+    def _newest_seq(self) -> int:
+        """Return about how many rows the tier has, of all agents."""
+        return self._database.query(f"SELECT max(seq) FROM {self._table}")[0][0] or 0  # noqa: S608
 
     # --- meaning -------------------------------------------------------------------------------------------
 
@@ -353,12 +357,7 @@ class Search:
         return sorted(ranked, key=lambda hit: hit.seq in echoes), others
 
     def _in_scope(self, agent_id: str, seqs: Iterable[int], scope: Scope) -> set[int]:
-        found = self._database.query(
-            f"SELECT r.seq FROM json_each(:seqs) given CROSS JOIN {self._table} r ON r.seq = given.value"  # noqa: S608
-            f" WHERE r.agent_id = :agent_id AND {scope.condition(self._tier, 'r')}",
-            scope.values | {"seqs": json.dumps(list(seqs)), "agent_id": agent_id},
-        )
-        return {row["seq"] for row in found}
+        return {row["seq"] for row in self._those(agent_id, seqs, scope, "r.seq")}
 
     def _rows(self, agent_id: str, seqs: Iterable[int], scope: Scope) -> dict[int, _Row]:
         """Return those of `seqs` that are this agent's and in `scope`."""
@@ -367,12 +366,15 @@ class Search:
             before, after = self._beside("max", "<", scope), self._beside("min", ">", scope)
             sitting = "coalesce(r.session, '') || ' ' || substr(r.created_at, 1, 10)"
             columns = f"r.said AS text, r.speaker, {sitting} AS sitting, ({before}) AS before, ({after}) AS after"
-        found = self._database.query(
-            f"SELECT r.seq, {columns} FROM json_each(:seqs) given CROSS JOIN {self._table} r ON r.seq = given.value"  # noqa: S608
+        return {row["seq"]: _Row(**dict(row)) for row in self._those(agent_id, seqs, scope, f"r.seq, {columns}")}
+
+    def _those(self, agent_id: str, seqs: Iterable[int], scope: Scope, columns: str) -> Sequence[sqlite3.Row]:
+        """Return `columns` of those of `seqs`, as rows `r`, that are this agent's and in `scope`."""
+        return self._database.query(
+            f"SELECT {columns} FROM json_each(:seqs) given CROSS JOIN {self._table} r ON r.seq = given.value"  # noqa: S608
             f" WHERE r.agent_id = :agent_id AND {scope.condition(self._tier, 'r')}",
             scope.values | {"seqs": json.dumps(list(seqs)), "agent_id": agent_id},
         )
-        return {row["seq"]: _Row(**dict(row)) for row in found}
 
     def _beside(self, which: Literal["max", "min"], order: Literal["<", ">"], scope: Scope) -> str:
         return (

@@ -34,6 +34,11 @@ class CommandContext:
     post: Callable[[Event], None]
     wrap: bool = False
 
+    def check_writable(self) -> None:
+        """Refuse what would change anything in a session that only reads. Raises: BadInput."""
+        if self.session.read_only:
+            raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
+
     def say(self, text: str | Text = "", style: str = "") -> None:
         """Print one line of plain text."""
         self.console.print(Text(text, style=style) if isinstance(text, str) else text, soft_wrap=not self.wrap)

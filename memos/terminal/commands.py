@@ -154,8 +154,7 @@ async def model(context: CommandContext, argument: str) -> None:
     if not argument:
         context.say(f"{safe_line(session.model)} answers. /model NAME switches.")
         return
-    if session.read_only:
-        raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
+    context.check_writable()
     sentence = await session.switch_model(argument)
     session.model = argument
     context.say(safe_line(sentence))
@@ -164,8 +163,7 @@ async def model(context: CommandContext, argument: str) -> None:
 @command("like")
 async def like(context: CommandContext, argument: str) -> None:
     """Tell the agent that you liked its last message."""
-    if context.session.read_only:
-        raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
+    context.check_writable()
     context.post(Event(EventKind.USER_LIKED))
     context.say("The agent is told that you liked it.", "dim")
 
@@ -173,8 +171,7 @@ async def like(context: CommandContext, argument: str) -> None:
 @command("continue")
 async def go_on(context: CommandContext, argument: str) -> None:
     """Let the agent go on where a limit, Ctrl-C or an error stopped it; the limits of a turn begin anew."""
-    if context.session.read_only:
-        raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
+    context.check_writable()
     if context.session.kernel.busy:
         raise BadInput("The agent is still at work.", "wait for it, or stop it with Ctrl-C.")
     if not await context.session.kernel.was_stopped():

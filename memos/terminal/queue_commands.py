@@ -75,21 +75,20 @@ async def summarise(context: CommandContext, argument: str) -> None:
 @command("memorywarning")
 async def warn_of_memory_pressure(context: CommandContext, argument: str) -> None:
     """Warn the agent of memory pressure, as memos does when the queue has nearly filled its window."""
-    _operator(context)
+    context.check_writable()
     context.post(Event(EventKind.MEMORY_PRESSURE, "The user asks you to save now what you will want at hand later."))
 
 
 @command("heartbeat")
 async def heartbeat(context: CommandContext, argument: str) -> None:
     """Give the agent another step."""
-    _operator(context)
+    context.check_writable()
     context.post(Event(EventKind.HEARTBEAT, payload={"reason": "The user gives you another step."}))
 
 
 def _operator(context: CommandContext) -> Operator:
     """Return the operator of a session that may write. Raises: BadInput."""
-    if context.session.read_only:
-        raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
+    context.check_writable()
     return context.session.operator
 
 

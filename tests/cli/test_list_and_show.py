@@ -1,13 +1,11 @@
 """`memos list` and `memos show`: what there is, for a person and for a program."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pexpect
 import pytest
-from support.command_line import clean_environ
+from support.command_line import memos_on_a_terminal
 from support.fake_openai import FakeOpenAI, refused_url
 
 from memos.cli.list import list_things
@@ -226,17 +224,5 @@ def test_on_a_terminal_a_table_is_drawn_and_markup_stays_text(
 ) -> None:
     agent(database, "[red]ana[/red]")
     database.close()
-    environ = clean_environ(tmp_path / "home", TERM="xterm-256color")
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "memos", "list"],
-        env=environ,
-        encoding="utf-8",
-        timeout=30,
-        dimensions=(24, 100),
-        cwd="/",
-    )
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
-    assert "─" in child.before and "[red]ana[/red]" in child.before
+    shown = memos_on_a_terminal(tmp_path / "home", "list")
+    assert "─" in shown and "[red]ana[/red]" in shown

@@ -2,16 +2,14 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pexpect
 import pytest
 from support.agent_home import AgentHome, agent_home
-from support.command_line import clean_environ, memos
+from support.command_line import memos, memos_on_a_terminal
 
 from memos.cli.search import search
 from memos.config import Places
@@ -166,21 +164,7 @@ def test_a_pipe_gets_one_plain_line_a_hit_with_the_part_around_the_words(
 
 
 def on_a_terminal(folder: Path, *words: str, **environ: str) -> str:
-    settings = {"TERM": "xterm-256color", "MEMOS_MEMORY_EMBEDDING": "none", **environ}
-    home = folder.parent
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "memos", "search", *words],
-        env=clean_environ(home, **settings),
-        encoding="utf-8",
-        timeout=30,
-        dimensions=(24, 100),
-        cwd="/",
-    )
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
-    return str(child.before)
+    return memos_on_a_terminal(folder.parent, "search", *words, MEMOS_MEMORY_EMBEDDING="none", **environ)
 
 
 @pytest.mark.terminal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.agent_home import AgentHome, agent_home
-from support.listening import Listener, append, call, kinds, running, speak
+from support.listening import Listener, append, call, kinds, play, running, speak
 
 from memos.kernel.control import Limits
 from memos.llm.chat_messages import check_pairing
@@ -42,12 +42,8 @@ def talk(
 ) -> None:
     """Play `scene` with an agent that follows `script`; afterwards the stored history must be valid."""
 
-    async def play() -> None:
-        processor = ScriptedProcessor(script, window_tokens=settings.pop("window_tokens", None))  # type: ignore[arg-type]
-        async with running(home.kernel(processor, **settings)) as listener:  # type: ignore[arg-type]
-            await scene(listener, processor)
-
-    asyncio.run(play())
+    processor = ScriptedProcessor(script, window_tokens=settings.pop("window_tokens", None))  # type: ignore[arg-type]
+    play(home.kernel(processor, **settings), lambda listener: scene(listener, processor))  # type: ignore[arg-type]
     home.recall.settle(0)
     check_pairing(home.recall.queue(home.agents.reload(home.agent).queue_start))
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.agent_home import AgentHome, agent_home
-from support.listening import Listener, append, call, running, speak
+from support.listening import Listener, append, call, play, running, speak
 
 from memos.errors import StorageProblem
 from memos.kernel.executor import bounded
@@ -39,12 +39,7 @@ def talk(
     paging: Paging = Paging(),
 ) -> ScriptedProcessor:
     processor = ScriptedProcessor(script, window_tokens=window_tokens)
-
-    async def play() -> None:
-        async with running(home.kernel(processor, paging=paging)) as listener:
-            await scene(listener, processor)
-
-    asyncio.run(play())
+    play(home.kernel(processor, paging=paging), lambda listener: scene(listener, processor))
     for prompt in processor.prompts:
         check_pairing(prompt.queue)
         assert not prompt.queue or prompt.queue[0].role == "user"

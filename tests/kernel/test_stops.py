@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.agent_home import AgentHome, agent_home
-from support.listening import Listener, append, call, running, speak
+from support.listening import Listener, append, call, play, running, speak
 
 from memos.kernel.control import Limits, Turn, reason_to_stop, was_stopped
 from memos.llm.chat_messages import check_pairing
@@ -30,12 +30,8 @@ def talk(
     limits: Limits = Limits(),
     idle_heartbeat_s: float = 0.0,
 ) -> None:
-    async def play() -> None:
-        processor = ScriptedProcessor(script)
-        async with running(home.kernel(processor, limits, idle_heartbeat_s)) as listener:
-            await scene(listener, processor)
-
-    asyncio.run(play())
+    processor = ScriptedProcessor(script)
+    play(home.kernel(processor, limits, idle_heartbeat_s), lambda listener: scene(listener, processor))
     home.recall.settle(0)
     check_pairing(home.recall.queue(0))
 

@@ -40,3 +40,22 @@ def memos(
         check=False,
         cwd="/",
     )
+
+
+def memos_on_a_terminal(home: Path, *words: str, **environ: str) -> str:
+    """Run `memos WORDS` to its good end on a terminal of 100 columns, and return all that it wrote there."""
+    import pexpect
+
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "memos", *words],
+        env=clean_environ(home, TERM="xterm-256color", **environ),
+        encoding="utf-8",
+        timeout=30,
+        dimensions=(24, 100),
+        cwd="/",
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    return str(child.before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -65,6 +65,16 @@ async def running(kernel: Kernel) -> AsyncIterator[Listener]:
         await asyncio.wait([task])
         if not task.cancelled() and task.exception():
             raise task.exception() or AssertionError
+
+
+def play(kernel: Kernel, scene: Callable[[Listener], Awaitable[None]]) -> None:
+    """Play `scene` with a running kernel, in an event loop of its own."""
+
+    async def run() -> None:
+        async with running(kernel) as listener:
+            await scene(listener)
+
+    asyncio.run(run())
 
 
 def speak(message: str, **more: Any) -> ScriptedReply:

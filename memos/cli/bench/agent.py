@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from memos.cli.agent_choice import Wish, create_agent
 from memos.cli.bench import judge
-from memos.cli.bench.measuring import AGENT, NEWCOMER, FailuresInARow, measure, opened, with_model
+from memos.cli.bench.measuring import AGENT, NEWCOMER, FailuresInARow, Ground, measure, with_model
 from memos.cli.bench.people import Fact, Kind, Line, Person, people
 from memos.cli.bench.report import ProgressLine, print_report
 from memos.cli.bench.sitting import Answer, Sitting, open_sitting
@@ -47,7 +46,7 @@ def bench_agent(
     flags = with_model({**flags, **_FIXED_FLAGS}, places, environ, "agent")
     everyone = people(people_count, seed)
     tally = Tally(str(flags["model"]), seed, people_count)
-    code = measure(lambda folder: _Run(folder, places, environ, flags, tally, everyone).all(), tally)
+    code = measure(lambda folder: _Run(Ground(folder, places, environ, flags), tally, everyone).all(), tally)
     print_report(tally, as_json=as_json, misses=misses)
     return code
 
@@ -55,19 +54,8 @@ def bench_agent(
 class _Run:
     """Everyone's two sessions, one person after the other."""
 
-    def __init__(
-        self,
-        folder: Path,
-        places: Places,
-        environ: Mapping[str, str],
-        flags: Mapping[str, object],
-        tally: Tally,
-        everyone: Sequence[Person],
-    ) -> None:
-        self._folder = folder
-        self._places = places
-        self._environ = environ
-        self._flags = flags
+    def __init__(self, ground: Ground, tally: Tally, everyone: Sequence[Person]) -> None:
+        self._ground = ground
         self._tally = tally
         self._everyone = everyone
         self._turns = sum(person.lines for person in everyone)
@@ -76,7 +64,7 @@ class _Run:
 
     def all(self) -> None:
         """Let everyone talk. Raises: ModelFails, KeyboardInterrupt; the tally then holds what was measured."""
-        model = str(self._flags["model"])
+        model = str(self._ground.flags["model"])
         if is_remote(model):
             note(
                 f"{len(self._everyone)} people send {self._turns} messages to {model}: at least as many requests, with "
@@ -96,8 +84,8 @@ class _Run:
 
     async def _session(self, number: int, person: Person, lines: Sequence[Line], conversation: _Conversation) -> None:
         """Hold one session with everything opened from disk, and closed again."""
-        with opened(self._folder / str(number), self._places, self._environ) as machinery:
-            settings = machinery.settings(self._flags)
+        with self._ground.home(str(number)) as machinery:
+            settings = machinery.settings(self._ground.flags)
             agent = machinery.agents.find(AGENT) or create_agent(machinery, self._wish(), settings)
             async with open_sitting(machinery, agent, settings) as (sitting, start_cpu_s):
                 self._tally.start_cpu_s.append(start_cpu_s)
@@ -109,7 +97,7 @@ class _Run:
                 conversation.end_session()
 
     def _wish(self) -> Wish:
-        return Wish(AGENT, new=True, flags=self._flags)
+        return Wish(AGENT, new=True, flags=self._ground.flags)
 
     def _note_cost(self, answer: Answer) -> None:
         tally, stopped = self._tally, answer.stopped

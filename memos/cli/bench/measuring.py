@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +46,20 @@ class FailuresInARow:
         self._count = self._count + 1 if failure else 0
         if failure and self._count >= _FAILURES_LIMIT:
             raise ModelFails(failure.reason, failure.exit_code or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a run stands on: a folder for its homes, the user's configuration and keys, and the flags it is given."""
+
+    folder: Path
+    places: Places
+    environ: Mapping[str, str]
+    flags: Mapping[str, object]
+
+    def home(self, name: str) -> AbstractContextManager[Machinery]:
+        """Open a home of that name, and close it at the end of the block."""
+        return opened(self.folder / name, self.places, self.environ)
 
 
 class Tallied(Protocol):

@@ -16,7 +16,7 @@ from pathlib import Path
 from memos.cli.agent_choice import Wish, create_agent
 from memos.cli.bench.key_values import CHAINS, LEVELS, Archive, Task, archives, archives_from, chosen
 from memos.cli.bench.level_tally import Level, LevelTally
-from memos.cli.bench.measuring import AGENT, NEWCOMER, FailuresInARow, measure, opened, with_model
+from memos.cli.bench.measuring import AGENT, NEWCOMER, FailuresInARow, Ground, measure, with_model
 from memos.cli.bench.report import ProgressLine, print_levels
 from memos.cli.bench.sitting import Answer, open_sitting
 from memos.cli.boot import is_remote
@@ -55,7 +55,7 @@ def bench_nested_kv(
     flags = with_model({**flags, **_FIXED_FLAGS}, places, environ, "nested-kv")
     tally = LevelTally(str(flags["model"]), None if file else seed, file)
     tally.levels = {level: Level(len(of_level)) for level, of_level in wanted.items()}
-    code = measure(lambda folder: _Run(folder, places, environ, flags, tally, wanted).all(), tally)
+    code = measure(lambda folder: _Run(Ground(folder, places, environ, flags), tally, wanted).all(), tally)
     print_levels(tally, as_json=as_json)
     return code
 
@@ -82,19 +82,8 @@ def _wanted(levels: range, tasks: int | None, seed: int, file: Path | None) -> T
 class _Run:
     """All tasks, one level after the other."""
 
-    def __init__(
-        self,
-        folder: Path,
-        places: Places,
-        environ: Mapping[str, str],
-        flags: Mapping[str, object],
-        tally: LevelTally,
-        wanted: Tasks,
-    ) -> None:
-        self._folder = folder
-        self._places = places
-        self._environ = environ
-        self._flags = flags
+    def __init__(self, ground: Ground, tally: LevelTally, wanted: Tasks) -> None:
+        self._ground = ground
         self._tally = tally
         self._wanted = wanted
         self._count = sum(map(len, wanted.values()))
@@ -103,7 +92,7 @@ class _Run:
 
     def all(self) -> None:
         """Ask for everything. Raises: ModelFails, KeyboardInterrupt; the tally then holds what was measured."""
-        model = str(self._flags["model"])
+        model = str(self._ground.flags["model"])
         if is_remote(model):
             note(
                 f"{self._count} tasks are given to {model}, each of them a request for every search and one for the "
@@ -119,16 +108,16 @@ class _Run:
         for number, (level, tasks) in enumerate(self._wanted.items(), 1):
             for archive, task in tasks:
                 self._progress.show(number, done)
-                answer = await self._answer(archive, task, self._folder / str(done))
+                answer = await self._answer(archive, task, str(done))
                 self._tally.levels[level].count(task.is_solved_by(answer.said), answer)
                 self._note_failure(answer)
                 done += 1
 
-    async def _answer(self, archive: Archive, task: Task, folder: Path) -> Answer:
+    async def _answer(self, archive: Archive, task: Task, home: str) -> Answer:
         """Return what a fresh agent makes of one task, its archival storage filled before."""
-        with opened(folder, self._places, self._environ) as machinery:
-            settings = machinery.settings(self._flags)
-            agent = create_agent(machinery, Wish(AGENT, new=True, flags=self._flags), settings)
+        with self._ground.home(home) as machinery:
+            settings = machinery.settings(self._ground.flags)
+            agent = create_agent(machinery, Wish(AGENT, new=True, flags=self._ground.flags), settings)
             insert_passages(machinery.database, agent.id, archive.passages, Provenance.DOCUMENT)
             async with open_sitting(machinery, agent, settings) as (sitting, _):
                 return await sitting.say(task.question)

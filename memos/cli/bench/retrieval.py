@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from memos.cli.bench.measuring import measure, opened
+from memos.cli.bench.measuring import Ground, measure
 from memos.cli.bench.questions import Conversation, Questions, read_questions
 from memos.cli.bench.report import ProgressLine, print_retrieval
 from memos.cli.bench.retrieval_tally import RetrievalTally
@@ -63,7 +63,9 @@ def bench_retrieval(
     log_to_file(places)
     wanted = sum(len(conversation.queries) for conversation in questions.conversations)
     tally = RetrievalTally("none", baseline, k, wanted, questions.left_out)
-    code = measure(lambda folder: _Run(folder, places, environ, flags, tally, questions.conversations).all(), tally)
+    code = measure(
+        lambda folder: _Run(Ground(folder, places, environ, flags), tally, questions.conversations).all(), tally
+    )
     print_retrieval(tally, as_json=as_json)
     return code
 
@@ -79,19 +81,8 @@ def _tell_what_is_lost(questions: Questions) -> None:
 class _Run:
     """All conversations, one after the other."""
 
-    def __init__(
-        self,
-        folder: Path,
-        places: Places,
-        environ: Mapping[str, str],
-        flags: Mapping[str, object],
-        tally: RetrievalTally,
-        conversations: Sequence[Conversation],
-    ) -> None:
-        self._folder = folder
-        self._places = places
-        self._environ = environ
-        self._flags = flags
+    def __init__(self, ground: Ground, tally: RetrievalTally, conversations: Sequence[Conversation]) -> None:
+        self._ground = ground
         self._tally = tally
         self._conversations = conversations
         total = sum(len(each.messages) + len(each.queries) for each in conversations)
@@ -109,15 +100,15 @@ class _Run:
 
     def _ask_all(self, number: int, conversation: Conversation) -> None:
         self._progress.show(number, self._done)
-        with opened(self._folder / str(number), self._places, self._environ) as machinery:
-            settings = machinery.settings(self._flags)
+        with self._ground.home(str(number)) as machinery:
+            settings = machinery.settings(self._ground.flags)
             self._tally.embedding = settings.config.memory.embedding
             if number == 1 and is_remote_embedding(self._tally.embedding):
                 note(embedding_note(settings.config))
             agent = machinery.agents.create(_AGENT, model="", persona_name="", human_name="", blocks=())
             ids = stored(machinery.database, agent, conversation)
             self._tally.messages += len(ids)
-            index = open_index(settings, machinery.places, self._environ, machinery.database)
+            index = open_index(settings, machinery.places, self._ground.environ, machinery.database)
             try:
                 self._write_vectors(index, number, len(ids))
                 self._ask(self._ranking(index, agent), conversation, ids, number)
