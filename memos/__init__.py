@@ -9,7 +9,7 @@ llm        the processor: call formats, streaming decoder, the models themselves
 functions  the system-call table: signature and docstring become a schema
 storage    SQLite and LanceDB opened safely: one writer, migrations, locks
 messages, errors, safe_text   the data that flows, what can go wrong, text that may meet a terminal
-config     settings, places and keys, read only by cli; prompts/ words for the LLM; help/ words for the user
+config     settings, places and keys, read only by cli and the wizard; prompts/ words for the LLM
 """
 
 __version__ = "0.1.0"

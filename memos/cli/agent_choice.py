@@ -131,7 +131,7 @@ def _portraits(machinery: Machinery, settings: Settings) -> tuple[Portrait, Port
     if config.persona or config.model == BUILTIN_MODEL:
         return load_persona(machinery.places, config.persona or CLERK), human
     persona = load_persona(machinery.places, _USUAL_PERSONA)
-    if len(persona.text) > _usual_limit_chars(settings, len((persona, human))):
+    if len(persona.text) > _usual_limit_chars(settings, blocks=2):
         persona = load_persona(machinery.places, _SHORT_PERSONA)  # nobody asked for one that fills a small window
     return persona, human
 

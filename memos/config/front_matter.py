@@ -17,7 +17,7 @@ from memos.errors import BadInput
 from memos.safe_text import storable
 
 _KEYS = ("name", "description", "model", "functions", "limits", "blocks", "read_only")
-_TURN_LIMITS = ("steps", "identical_calls", "turn_tokens", "turn_seconds")
+_TURN_LIMITS = ("steps", "identical_calls", "turn_tokens", "turn_seconds", "turn_usd")
 _BLOCK_KEYS = ("label", "description", "value", "limit_chars", "read_only")
 _TAKEN_LABELS = ("persona", "human")
 _FIRST_LINE = 2

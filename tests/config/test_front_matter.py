@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memos.config.front_matter import FrontMatter, FurtherBlock, read_front_matter
+from memos.config.front_matter import _TURN_LIMITS, FrontMatter, FurtherBlock, read_front_matter
+from memos.config.settings import SETTINGS
 from memos.errors import BadInput
 
 PATH = Path("personas/gardener.md")
@@ -28,6 +29,7 @@ limits:
   identical_calls: 2
   turn_tokens: 100000
   turn_seconds: 90.5
+  turn_usd: 0.25
 blocks:
   - label: beds
     description: what grows
@@ -39,6 +41,10 @@ blocks:
       South: no
   - {label: rules, value: "Never: dig in rain.", read_only: true}
 read_only: yes"""
+
+
+def test_a_file_may_set_every_bound_that_a_turn_has() -> None:
+    assert {f"limits.{name}" for name in _TURN_LIMITS} == {name for name in SETTINGS if name.startswith("limits.")}
 
 
 def test_all_that_can_be_asked_for_is_read() -> None:
@@ -53,6 +59,7 @@ def test_all_that_can_be_asked_for_is_read() -> None:
             "limits.identical_calls": 2,
             "limits.turn_tokens": 100_000,
             "limits.turn_seconds": 90.5,
+            "limits.turn_usd": 0.25,
         },
         blocks=(
             FurtherBlock("beds", "North: beans\n---\nSouth: no", "what grows where", 800),
