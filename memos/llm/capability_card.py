@@ -1,0 +1,163 @@
+"""What a model at an endpoint really does, measured, not claimed: its capability card.
+
+A card is filled in from the replies of real turns, or by probes the user asked for (`memos doctor`, `memos
+configure`). What nobody has seen is None. No list of models is believed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, Literal, Protocol, Self
+
+
+class FormatName(StrEnum):
+    """The ways to have a model call functions."""
+
+    NATIVE = "native"
+    """The chat API's own tools."""
+    JSON_SCHEMA = "json_schema"
+    """One JSON object, held to a schema by the endpoint."""
+    GRAMMAR = "grammar"
+    """One JSON object, held to a grammar of ours (GBNF) by the endpoint."""
+    JSON_PROMPT = "json_prompt"
+    """One JSON object, asked for in the prompt and found in the answer."""
+    PLAIN = "plain"
+    """No calls at all: what the model writes is what it says."""
+
+
+LADDER = (FormatName.NATIVE, FormatName.JSON_SCHEMA, FormatName.JSON_PROMPT, FormatName.PLAIN)
+"""The order in which formats are tried; `grammar` is taken where a probe found it obeyed, or the user says so."""
+
+FAILURES_ALLOWED = 2
+"""After so many failures in a row the next format is taken."""
+
+Reasoning = Literal["none", "field", "tags"]
+Monologue = Literal["content", "argument"]
+HowUsed = Literal["obeyed", "failed", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class FormatRecord:
+    """How a format has gone: calls that came as they should, failures since the last of them, a plain refusal."""
+
+    obeyed: int = 0
+    failures: int = 0
+    refused: bool = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be used for the next reply."""
+        return not self.refused and self.failures < FAILURES_ALLOWED
+
+    def after(self, how: HowUsed) -> FormatRecord:
+        """Return the record after one more use."""
+        if how == "refused":
+            return replace(self, refused=True)
+        if how == "obeyed":
+            return FormatRecord(self.obeyed + 1)
+        return replace(self, failures=self.failures + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityCard:
+    """What has been seen of one model at one endpoint. `monologue` is where its thoughts come beside its calls:
+    in the content, or as the argument `inner_thoughts` where it gives no content. `seen_at` is UTC, ISO 8601."""
+
+    formats: Mapping[FormatName, FormatRecord] = field(default_factory=dict)
+    parallel_calls: bool | None = None
+    streams_arguments: bool | None = None
+    honest_usage: bool | None = None
+    window_tokens: int | None = None
+    reasoning: Reasoning | None = None
+    monologue: Monologue | None = None
+    silent_calls: int = 0
+    """Replies in a row with calls and not a word beside them."""
+    images: bool | None = None
+    probed: bool = False
+    seen_at: str = ""
+
+    def record(self, name: FormatName) -> FormatRecord:
+        """Return how a format has gone so far."""
+        return self.formats.get(name, FormatRecord())
+
+    def best(self) -> FormatName:
+        """Return the format for the next reply."""
+        if self.record(FormatName.GRAMMAR).obeyed and not self.record(FormatName.NATIVE).usable:
+            return FormatName.GRAMMAR
+        return next((name for name in LADDER if self.record(name).usable), FormatName.PLAIN)
+
+    def after(self, name: FormatName, how: HowUsed) -> Self:
+        """Return the card after a reply in the format `name`."""
+        return replace(self, formats={**self.formats, name: self.record(name).after(how)})
+
+    def forgiven(self) -> Self:
+        """Return the card with failures and refusals struck out: everything is tried anew."""
+        return replace(self, formats={name: FormatRecord(record.obeyed) for name, record in self.formats.items()})
+
+    def as_json(self) -> str:
+        """Return the card as text to be kept."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the card that `as_json` wrote; fields of another version of memos are left out."""
+        try:
+            given = json.loads(text)
+            formats = {FormatName(name): FormatRecord(**record) for name, record in given.pop("formats", {}).items()}
+            known = {item.name for item in fields(cls)}
+            return cls(formats=formats, **{key: value for key, value in given.items() if key in known})
+        except (TypeError, ValueError, AttributeError):
+            return cls()
+
+
+class KeptCards(Protocol):
+    """Where cards outlive the process."""
+
+    def load_card(self, model: str, endpoint: str) -> str:
+        """Return what was kept of a model at an endpoint; empty where nothing was."""
+        ...
+
+    def note_card(self, model: str, endpoint: str, card: str) -> None:
+        """Take a card, to be stored later; quick."""
+        ...
+
+
+def card_of(kept: KeptCards | None, model: str, endpoint: str) -> CapabilityCard:
+    """Return the card of a model at an endpoint, a blank one where nothing is known."""
+    text = kept.load_card(model, endpoint) if kept else ""
+    return CapabilityCard.from_json(text) if text else CapabilityCard()
+
+
+def rows(card: CapabilityCard) -> list[tuple[str, str]]:
+    """Return the card as names and words for a person, what is unknown included."""
+    return [
+        *((f"calls, {name.value}", _said_of(card.record(name))) for name in FormatName if name in card.formats),
+        ("several calls in a reply", _word(card.parallel_calls)),
+        ("arguments stream", _word(card.streams_arguments)),
+        ("usage can be believed", _word(card.honest_usage)),
+        ("window", f"{card.window_tokens:,} tokens" if card.window_tokens else "not said"),
+        (
+            "reasoning",
+            {"field": "in a field of its own", "tags": "in tags", "none": "none seen"}.get(str(card.reasoning), "?"),
+        ),
+        (
+            "inner monologue",
+            {"content": "beside the calls", "argument": "as an argument"}.get(str(card.monologue), "?"),
+        ),
+        ("images", _word(card.images)),
+    ]
+
+
+def _said_of(record: FormatRecord) -> str:
+    if record.refused:
+        return "refused by the endpoint"
+    if not record.usable:
+        return "not obeyed"
+    return "obeyed" if record.obeyed and not record.failures else "tried"
+
+
+def _word(value: Any) -> str:
+    return {True: "yes", False: "no"}.get(value, "?")

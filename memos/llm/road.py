@@ -1,0 +1,92 @@
+"""The seam between a call format and a wire: what is asked of a chat endpoint, and the pieces that come back.
+
+A road knows one way to reach endpoints and nothing of functions, memory or screens. A call format knows nothing of
+wires. `RemoteProcessor` stands between them: it decides on the format, waits, asks again, and tells of failures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from memos.messages import TokenUsage
+
+NO_KEY = "none"
+"""What a server of one's own gets in place of a key: some refuse a request without any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One inference as any chat endpoint takes it; what is empty is not sent.
+
+    `tools` is in the chat API's form. `params` are the sampling parameters under OpenAI's names (`temperature`,
+    `top_p`, `max_tokens`, `seed`, `reasoning_effort`). `schema` is a JSON schema that the answer must fit, `grammar`
+    the same as GBNF; a wire that knows neither ignores or refuses them.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    schema: Mapping[str, Any] | None = None
+    grammar: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CallPiece:
+    """A piece of a call as it came; any of its fields may be missing, wrong, or of another type than it should be."""
+
+    index: int | None = None
+    id: str | None = None
+    name: str | None = None
+    arguments: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a reply as it came; a reply that did not stream is one chunk.
+
+    `finish` is the wire's own word (`stop`, `tool_calls`, `length`, …), None until it said one: a stream that ends
+    without it broke off, whatever a library makes of it. `signed` are blocks of thought that the provider wants back.
+    """
+
+    content: str = ""
+    reasoning: str = ""
+    calls: tuple[CallPiece, ...] = ()
+    finish: str | None = None
+    usage: TokenUsage | None = None
+    signed: tuple[Mapping[str, Any], ...] = ()
+
+
+class Road(Protocol):
+    """A way to reach chat endpoints."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be used at once: what it must load is loaded."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Load what must be loaded, off the event loop; nobody is contacted. Raises: NotConfigured."""
+        ...
+
+    async def check(self) -> None:
+        """Find out, without contact to anyone, whether the model string and its key can be meant.
+
+        Raises: BadInput, NotConfigured.
+        """
+        ...
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
+        """Ask once and yield the pieces as they come; closing the iterator closes the connection.
+
+        Only the time to connect is bounded here; silence is the caller's to measure. Nothing is tried twice.
+
+        Raises: what the wire raises, for `provider_errors.failure_of` to tell.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give up connections and processes."""
+        ...
