@@ -35,6 +35,11 @@ class ModelNotes:
         """Remember a capability card until `store`; touches no disk."""
         self._noted[model, endpoint, _CARD] = card
 
+    def cards(self) -> Mapping[tuple[str, str], str]:
+        """Return every stored capability card by model and endpoint."""
+        rows = self._database.query("SELECT model, endpoint, note FROM model_notes WHERE topic = ?", (_CARD,))
+        return {(row["model"], row["endpoint"]): row["note"] for row in rows}
+
     def store(self) -> None:
         """Write what was noted since the last time; without a fsync where there is nothing. Raises: StorageProblem."""
         noted, self._noted = self._noted, {}
