@@ -15,7 +15,6 @@ from enum import Enum, auto
 from typing import Any
 
 from memos.llm.growing_json import GrowingJson, Path, Told
-from memos.llm.road import CallPiece
 from memos.messages import MonologueDelta, ReplyPart, SpeechDelta
 from memos.safe_text import StorablePieces, storable
 
@@ -46,22 +45,29 @@ _DESCRIBES = "description"
 
 
 @dataclass(frozen=True, slots=True)
+class TextCall:
+    """A call that is whole: of a function that is offered, its arguments the JSON of an object."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class FoundCalls:
     """What a reply was made of; each kind of words is joined by line breaks where something else stood between."""
 
-    words: str
+    words: str = ""
     """All that is no call; markers and fences around calls are left out."""
-    thoughts: str
+    thoughts: str = ""
     """What the calls themselves gave as thoughts."""
-    monologue: str
+    monologue: str = ""
     """Words and thoughts in the order in which they came: what was shown of them is its beginning."""
-    calls: tuple[CallPiece, ...]
-    """Whole calls only: strictly parsed, of a function that is offered; their arguments are the JSON of an object."""
-    said: str
+    calls: tuple[TextCall, ...] = ()
+    said: str = ""
     """What was shown as speech, of all calls."""
-    lost: str
+    lost: str = ""
     """What was shown as speech of calls that never became whole."""
-    broken: bool
+    broken: bool = False
     """Something began as a call and is not whole, or is none that can be run."""
 
 
@@ -81,7 +87,7 @@ class CallText:
         self._read: Callable[[str, int], int] = self._plain
         self._monologue = _Monologue()
         self._parts: list[ReplyPart] = []
-        self._calls: list[CallPiece] = []
+        self._calls: list[TextCall] = []
         self._said: list[str] = []
         self._lost: list[str] = []
         self._broken = False
@@ -417,7 +423,7 @@ class _GrowingCall:
             self.said.append(text)
             self._new_speech.append(text)
 
-    def whole(self, raw: str) -> CallPiece | None:
+    def whole(self, raw: str) -> TextCall | None:
         """Return the call that the finished object is, or None; what it says and was not yet told is so now."""
         if not self._is_named or self._arguments is None:
             return None
@@ -430,7 +436,7 @@ class _GrowingCall:
         if text is None or not isinstance(value, dict):
             return None
         self._say_the_rest(value)
-        return CallPiece(name=self._name, arguments=text)
+        return TextCall(name=self._name, arguments=text)
 
     def _say_the_rest(self, arguments: Mapping[str, Any]) -> None:
         message, said = arguments.get("message"), "".join(self.said)

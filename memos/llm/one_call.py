@@ -9,16 +9,16 @@ from __future__ import annotations
 import bisect
 import functools
 import itertools
-import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from memos.llm.call_grammar import ARGUMENTS, FUNCTION, THOUGHTS, Lengths, call_grammar
+from memos.llm.call_grammar import Lengths, call_grammar
 from memos.llm.call_text import CallText
 from memos.llm.engine import Completion
+from memos.llm.json_messages import written_call
 from memos.messages import (
     Block,
     Counters,
@@ -222,17 +222,7 @@ def _lines(row: Message) -> list[str]:
             return [f"Event {row.kind or EventKind.USER_MESSAGE}: {_one_line(words)}\n"]
         case "tool":
             return [f"Result {'Failed' if row.ok is False else 'OK'}: {_one_line(row.content)}\n"]
-    return [f"Call: {_written(row.content, call)}\n" for call in row.calls]
-
-
-def _written(thoughts: str, call: FunctionCall) -> str:
-    """Return a stored call as the model wrote it, so that the engine finds what it has read."""
-    try:
-        arguments = json.loads(call.arguments)
-    except ValueError:
-        arguments = {}
-    whole = {THOUGHTS: thoughts, FUNCTION: call.name, ARGUMENTS: arguments}
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))[:_LINE_LIMIT_CHARS]
+    return [f"Call: {written_call(row.content, call)[:_LINE_LIMIT_CHARS]}\n" for call in row.calls]
 
 
 def _one_line(text: str) -> str:
