@@ -62,6 +62,8 @@ class FoundCalls:
     """What the calls themselves gave as thoughts."""
     monologue: str = ""
     """Words and thoughts in the order in which they came: what was shown of them is its beginning."""
+    unshown: str = ""
+    """The end of the monologue, which was held back to the last."""
     calls: tuple[TextCall, ...] = ()
     said: str = ""
     """What was shown as speech, of all calls."""
@@ -107,6 +109,7 @@ class CallText:
 
     def finish(self) -> FoundCalls:
         """Return what all of it was, now that nothing follows; to be asked once."""
+        self._parts = []
         self._take(self._pieces.rest())
         if self._read == self._object:
             self._ends_in_a_call()
@@ -114,11 +117,13 @@ class CallText:
             if self._read == self._expect and self._marked:
                 self._broken = True
             self._words("".join(self._held) + self._unread)
-        self._monologue.end()
+        if space := self._monologue.end():
+            self._parts.append(MonologueDelta(space))
         return FoundCalls(
             words=self._monologue.words,
             thoughts=self._monologue.thoughts,
             monologue=self._monologue.text,
+            unshown="".join(part.text for part in self._parts if isinstance(part, MonologueDelta)),
             calls=tuple(self._calls),
             said="\n".join(self._said),
             lost="\n".join(self._lost),
@@ -521,11 +526,10 @@ class _Monologue:
         self._space = []
         self._anew = True
 
-    def end(self) -> None:
-        """Take the space at the end for what it is."""
+    def end(self) -> str:
+        """Take the space at the end for what it is, and return what of it is new to show."""
         space = "".join(self._space)
-        if space and self._goes_on(_Kind.WORDS):
-            self._add(_Kind.WORDS, space)
+        return self._add(_Kind.WORDS, space) if space and self._goes_on(_Kind.WORDS) else ""
 
     @property
     def words(self) -> str:
