@@ -20,6 +20,7 @@ from memos.llm.call_grammar import lengths_within
 from memos.llm.capability_card import CapabilityCard, FormatName, KeptCards, card_of, learnt, told_change
 from memos.llm.catalogue import facts, is_redirected, price_table
 from memos.llm.prices import cost_usd
+from memos.llm.processor import DEFAULT_WINDOW_TOKENS
 from memos.llm.reply_decoder import ReplyDecoder
 from memos.llm.road import NO_KEY, OPTIONAL_FIELDS, ChatRequest, Chunk, Road
 from memos.llm.server_window import window_of
@@ -38,8 +39,7 @@ from memos.messages import (
 )
 
 if TYPE_CHECKING:
-    from memos.llm.processor import DEFAULT_WINDOW_TOKENS
-from memos.llm.provider_errors import Failure
+    from memos.llm.provider_errors import Failure
 
 LONGEST_WAIT_S = 30.0
 REPLY_LIMIT_CHARS = 1024 * 1024
