@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import importlib.metadata
-import logging
 import os
 import random
 import threading
 import urllib.parse
-import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
@@ -22,24 +19,19 @@ from typing import Any
 
 from memos.errors import ContentFiltered, MemosError, NotConfigured, ProcessorUnreachable, StreamCut
 from memos.llm.cache_marks import marked, wants_marks
-from memos.llm.catalogue import facts
+from memos.llm.catalogue import facts, listed_models
 from memos.llm.chat_messages import ChatMessage, chat_messages, tools
 from memos.llm.growing_reply import GrowingReply
+from memos.llm.litellm_host import forget_empty_keys
 from memos.llm.prices import cost_usd
 from memos.llm.provider_errors import Failure, failure_of, unplaced_model
+from memos.llm.quiet_litellm import import_litellm, rehearse
 from memos.llm.server_window import window_of
 from memos.llm.token_counts import KeptScales, TokenCounts
 from memos.messages import Finish, Notice, Progress, Prompt, PromptTokens, Reply, ReplyPart, RetryIn, TokenUsage
 
-_LOG = logging.getLogger(__name__)
-
 LONGEST_WAIT_S = 30.0
 NO_KEY = "none"  # what a local server gets: some refuse a request without any key
-REFUSED_VERSIONS = {
-    "1.82.7": "was published by a thief and steals keys",
-    "1.82.8": "was published by a thief and steals keys",
-    "1.106.2": "fails on every call with functions",
-}
 # Their credentials may come from a profile, a role or a metadata service that no variable names.
 _KEYLESS_PROVIDERS = {"bedrock", "bedrock_converse", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta"}
 
@@ -111,9 +103,9 @@ class LitellmProcessor:
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the price by litellm's list; None for what it does not list, and for every server of one's own."""
-        if not _is_imported() or self._api_base is not None or is_redirected(self._model):
+        if self._api_base is not None or is_redirected(self._model):
             return None
-        return cost_usd(_imported().result().model_cost, self._model, usage)
+        return cost_usd(listed_models(), self._model, usage)
 
     async def warm_up(self) -> None:
         """Load the tokenizer, import litellm, rehearse a call that goes to no wire, all in helper threads: seconds.
@@ -149,7 +141,7 @@ class LitellmProcessor:
         except Exception as error:
             raise unplaced_model(self._model) from error
         if self._api_key is None and provider not in _KEYLESS_PROVIDERS:
-            _forget_empty_keys()
+            forget_empty_keys()
             asked = litellm.validate_environment(self._model)["missing_keys"]
             missing = [name for name in asked if "KEY" in name or "TOKEN" in name]
             if missing and self._api_base is None:
@@ -236,7 +228,7 @@ class LitellmProcessor:
         """Return the chat messages, with marks for the provider's cache where it wants them and they can pay."""
         messages = chat_messages(prompt)
         if prompt.purpose == "chat" and self._wants_marks:
-            return marked(messages, prompt.instructions)
+            return marked(messages, len(prompt.instructions))
         return messages
 
     async def _attempt(self, request: dict[str, Any], growing: GrowingReply) -> AsyncGenerator[ReplyPart]:
@@ -393,14 +385,9 @@ _FUTURES: dict[str, concurrent.futures.Future[Any]] = {}
 _FUTURES_LOCK = threading.Lock()
 
 
-def litellm_module() -> Any:
-    """Return litellm, quiet and offline; the first call of a process takes seconds. Raises: NotConfigured."""
-    return _imported().result()
-
-
 def _imported() -> concurrent.futures.Future[Any]:
     """Return the future of the litellm module; the first call starts the import."""
-    return _once("import", _import_litellm)
+    return _once("import", import_litellm)
 
 
 def _is_imported() -> bool:
@@ -409,7 +396,7 @@ def _is_imported() -> bool:
 
 
 def _rehearsed() -> concurrent.futures.Future[Any]:
-    return _once("rehearsal", _rehearse)
+    return _once("rehearsal", lambda: asyncio.run(rehearse(_imported().result())))
 
 
 def _once(name: str, work: Any) -> concurrent.futures.Future[Any]:
@@ -432,65 +419,3 @@ def _settle(future: concurrent.futures.Future[Any], work: Any) -> None:
 
 async def _in_thread(future: concurrent.futures.Future[Any]) -> Any:
     return await asyncio.shield(asyncio.wrap_future(future))
-
-
-def _import_litellm() -> Any:
-    """Import litellm with its network habits, prints and hidden work switched off. Raises: NotConfigured."""
-    version = importlib.metadata.version("litellm")
-    if version in REFUSED_VERSIONS:
-        what = f"The installed litellm {version} {REFUSED_VERSIONS[version]}."
-        raise NotConfigured(what, "install another: pip install 'litellm>=1.98,<1.106'.")
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it fetches its price list at import
-    os.environ["LITELLM_MODE"] = "PRODUCTION"  # else it reads .env files of the current folder
-    import litellm
-
-    litellm.suppress_debug_info = True  # else it prints to stdout at errors and unknown models
-    litellm.telemetry = False
-    litellm.drop_params = True  # a provider that does not know a parameter goes without it
-    litellm.disable_hf_tokenizer_download = True  # else some model names make it call huggingface.co
-    vars(litellm)["DEFAULT_MAX_RETRIES"] = 0  # else embeddings are asked for three times, whatever the request says
-    litellm.disable_token_counter = True  # we count ourselves; it would count every prompt without usage
-    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    # Servers that send arguments as objects make it print this on the terminal.
-    warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
-    return litellm
-
-
-def _forget_empty_keys() -> None:
-    """Take empty keys out of our environment: litellm asks only whether a variable is there."""
-    for name in [name for name, value in os.environ.items() if not value and name.endswith(("_KEY", "_TOKEN"))]:
-        del os.environ[name]
-
-
-def _rehearse() -> None:
-    """Run one call through litellm whose transport answers by itself: what is loaded late is loaded now."""
-    try:
-        asyncio.run(_rehearsal())
-    except Exception:
-        _LOG.debug("litellm could not be warmed up", exc_info=True)
-
-
-async def _rehearsal() -> None:
-    import httpx
-    import openai
-
-    litellm = _imported().result()
-    frames = ('{"choices": [{"index": 0, "delta": {"content": "."}, "finish_reason": "stop"}]}', "[DONE]")
-    body = "".join(f"data: {frame}\n\n" for frame in frames).encode()
-    headers = {"content-type": "text/event-stream"}
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, headers=headers, content=body))
-    function = {"name": "rehearse", "description": "", "parameters": {"type": "object", "properties": {}}}
-    async with httpx.AsyncClient(transport=transport) as wire:
-        stream = await litellm.acompletion(
-            model="openai/rehearsal",
-            messages=[{"role": "user", "content": "."}],
-            tools=[{"type": "function", "function": function}],
-            stream=True,
-            stream_options={"include_usage": True},
-            max_retries=0,
-            num_retries=0,
-            client=openai.AsyncOpenAI(api_key=NO_KEY, base_url="http://nowhere.invalid/v1", http_client=wire),
-        )
-        async for _ in stream:
-            pass

@@ -22,7 +22,8 @@ class ChatRequest:
 
     `tools` is in the chat API's form. `params` are the sampling parameters under OpenAI's names (`temperature`,
     `top_p`, `max_tokens`, `seed`, `reasoning_effort`). `schema` is a JSON schema that the answer must fit, `grammar`
-    the same as GBNF; a wire that knows neither ignores or refuses them.
+    the same as GBNF; a wire that knows neither ignores or refuses them. The first `stable_chars` of the system message
+    never change: worth a mark for the cache of a provider that wants marks.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -31,6 +32,7 @@ class ChatRequest:
     grammar: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = True
+    stable_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def unmarked(messages: list[ChatMessage]) -> Iterator[ChatMessage]:
 def test_marks_change_no_word_and_are_never_too_many(seed: int, profile: Any) -> None:
     prompt = dataclasses.replace(invented_prompt(seed), profile=profile)
     plain = chat_messages(prompt)
-    with_marks = marked(plain, prompt.instructions)
+    with_marks = marked(plain, len(prompt.instructions))
     assert list(unmarked(with_marks)) == plain == chat_messages(prompt)
     assert 2 <= marks_in(with_marks) <= MOST_MARKS
     assert marks_in(with_marks[-1]) == 0  # the newest event, whose state never comes again

@@ -28,7 +28,7 @@ from memos.errors import (
     ProcessorUnreachable,
     RateLimited,
 )
-from memos.llm import litellm_processor
+from memos.llm import quiet_litellm
 from memos.llm.litellm_processor import LitellmProcessor
 from memos.llm.token_scale import UNTRIED_MARGIN
 from memos.messages import (
@@ -489,7 +489,7 @@ def test_what_the_provider_reports_corrects_the_next_count() -> None:
     assert abs(one.measure(asked).total - 2 * before.total) < 0.1 * before.total
 
 
-@pytest.mark.parametrize("version", sorted(litellm_processor.REFUSED_VERSIONS))
+@pytest.mark.parametrize("version", sorted(quiet_litellm.REFUSED_VERSIONS))
 def test_a_bad_release_of_litellm_is_refused(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / f"litellm-{version}.dist-info"
     folder.mkdir()
@@ -497,7 +497,7 @@ def test_a_bad_release_of_litellm_is_refused(version: str, tmp_path: Path, monke
     monkeypatch.syspath_prepend(str(tmp_path))
     assert importlib.metadata.version("litellm") == version
     with pytest.raises(NotConfigured, match=version):
-        litellm_processor._import_litellm()
+        quiet_litellm.import_litellm()
 
 
 GUARD = """
