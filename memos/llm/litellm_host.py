@@ -33,6 +33,9 @@ from memos.llm.quiet_litellm import import_litellm, rehearse
 
 Fields = dict[str, Any]
 
+ANSWER = b"\x02"
+"""What a line of ours begins with: the packages of an environment may print before this program begins."""
+
 GATHER_S = 0.01
 """Chunks that come faster than this go out together: nobody reads faster, and each line costs both processes."""
 
@@ -318,6 +321,7 @@ class Answers:
         self._gathered: dict[int, list[Fields]] = {}
         self._due: asyncio.TimerHandle | None = None
         self._written_at = 0.0
+        self._put(b"\n")  # ends what anything printed before
 
     def add(self, number: int, fields: Fields) -> None:
         """Take what a request brought, to be written at once, or soon where something was written just before."""
@@ -342,7 +346,9 @@ class Answers:
         self._written_at = asyncio.get_running_loop().time()
 
     def _write(self, line: Fields) -> None:
-        data = json.dumps(line, default=str).encode() + b"\n"
+        self._put(ANSWER + json.dumps(line, default=str).encode() + b"\n")
+
+    def _put(self, data: bytes) -> None:
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from memos.errors import NotConfigured, ProcessorUnreachable
+from memos.llm.litellm_host import ANSWER
 from memos.llm.provider_errors import ErrorElsewhere, ErrorFacts
 
 Fields = dict[str, Any]
@@ -191,7 +192,9 @@ class LitellmProcess:
         assert child.process.stdout is not None
         with child.process, os.fdopen(child.process.stdout.fileno(), "rb", closefd=False) as lines:
             for line in lines:
-                answer = json.loads(line)
+                if not line.startswith(ANSWER):
+                    continue  # printed by who knows what while Python started
+                answer = json.loads(line[len(ANSWER) :])
                 if "ended" in answer:
                     child.numbers.discard(answer["id"])
                     child.is_loaded |= answer.get("loaded", False)
