@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,7 +19,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A remote provider. `models_url` answers with its models; empty where there is no such address to ask."""
+    """A remote provider. `models_url` answers with its models; empty where there is no such address to ask.
+
+    `address` is where it takes chat requests in OpenAI's form; empty where it has a form of its own.
+    """
 
     prefix: str
     title: str
@@ -27,10 +31,13 @@ class Provider:
     key_style: Literal["bearer", "x-api-key"] = "bearer"
     signs: tuple[str, ...] = ()
     """Variables that show the user has access in another way than by a key."""
+    address: str = ""
 
 
 PROVIDERS: tuple[Provider, ...] = (
-    Provider("openai", "OpenAI", ("OPENAI_API_KEY",), "https://api.openai.com/v1/models"),
+    Provider(
+        "openai", "OpenAI", ("OPENAI_API_KEY",), "https://api.openai.com/v1/models", address="https://api.openai.com/v1"
+    ),
     Provider(
         "anthropic", "Anthropic", ("ANTHROPIC_API_KEY",), "https://api.anthropic.com/v1/models?limit=1000", "x-api-key"
     ),
@@ -40,21 +47,56 @@ PROVIDERS: tuple[Provider, ...] = (
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         "https://generativelanguage.googleapis.com/v1beta/openai/models",
     ),
-    Provider("groq", "Groq", ("GROQ_API_KEY",), "https://api.groq.com/openai/v1/models"),
-    Provider("mistral", "Mistral", ("MISTRAL_API_KEY",), "https://api.mistral.ai/v1/models"),
-    Provider("openrouter", "OpenRouter", ("OPENROUTER_API_KEY",), "https://openrouter.ai/api/v1/models"),
-    Provider("deepseek", "DeepSeek", ("DEEPSEEK_API_KEY",), "https://api.deepseek.com/models"),
-    Provider("xai", "xAI", ("XAI_API_KEY",), "https://api.x.ai/v1/models"),
     Provider(
-        "together_ai", "Together", ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"), "https://api.together.xyz/v1/models"
+        "groq",
+        "Groq",
+        ("GROQ_API_KEY",),
+        "https://api.groq.com/openai/v1/models",
+        address="https://api.groq.com/openai/v1",
+    ),
+    Provider(
+        "mistral",
+        "Mistral",
+        ("MISTRAL_API_KEY",),
+        "https://api.mistral.ai/v1/models",
+        address="https://api.mistral.ai/v1",
+    ),
+    Provider(
+        "openrouter",
+        "OpenRouter",
+        ("OPENROUTER_API_KEY",),
+        "https://openrouter.ai/api/v1/models",
+        address="https://openrouter.ai/api/v1",
+    ),
+    Provider(
+        "deepseek",
+        "DeepSeek",
+        ("DEEPSEEK_API_KEY",),
+        "https://api.deepseek.com/models",
+        address="https://api.deepseek.com/v1",
+    ),
+    Provider("xai", "xAI", ("XAI_API_KEY",), "https://api.x.ai/v1/models", address="https://api.x.ai/v1"),
+    Provider(
+        "together_ai",
+        "Together",
+        ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
+        "https://api.together.xyz/v1/models",
+        address="https://api.together.xyz/v1",
     ),
     Provider(
         "fireworks_ai",
         "Fireworks",
         ("FIREWORKS_AI_API_KEY", "FIREWORKS_API_KEY"),
         "https://api.fireworks.ai/inference/v1/models",
+        address="https://api.fireworks.ai/inference/v1",
     ),
-    Provider("cerebras", "Cerebras", ("CEREBRAS_API_KEY",), "https://api.cerebras.ai/v1/models"),
+    Provider(
+        "cerebras",
+        "Cerebras",
+        ("CEREBRAS_API_KEY",),
+        "https://api.cerebras.ai/v1/models",
+        address="https://api.cerebras.ai/v1",
+    ),
     Provider("bedrock", "Amazon Bedrock", ("AWS_BEARER_TOKEN_BEDROCK",), signs=("AWS_ACCESS_KEY_ID", "AWS_PROFILE")),
 )
 
@@ -95,7 +137,7 @@ def provider_of(model: str) -> str:
         prefix, found, _ = model.partition(separator)
         if found and (separator == "/" or prefix in LOCAL_PREFIXES):
             return prefix
-    known = listed_models().get(model, {})
+    known = _table().get(model, {})
     return str(known.get("litellm_provider", ""))
 
 
@@ -130,7 +172,7 @@ class ModelFacts:
 def facts(model: str) -> ModelFacts:
     """Return what is known of a model string without asking anybody."""
     _, _, bare = model.partition("/")
-    row = listed_models().get(model) or listed_models().get(bare) or {}
+    row = _table().get(model) or _table().get(bare) or {}
     window = row.get("max_input_tokens")
     calls = row.get("supports_function_calling")
     return ModelFacts(
@@ -147,13 +189,53 @@ def caches_prompts(model: str) -> bool | None:
     """
     last = model.rpartition("/")[2]
     names = (model, model.partition("/")[2], last, last[last.find("anthropic.") :] if "anthropic." in last else last)
-    rows = [listed_models()[name] for name in names if name in listed_models()]
+    rows = [_table()[name] for name in names if name in _table()]
     return next((bool(row.get("supports_prompt_caching")) for row in rows), None)
 
 
+def wants_thoughts_back(model: str) -> bool:
+    """Whether the provider refuses a reply's calls in a history without the signed thoughts before them: Claude's."""
+    return "claude" in model and provider_of(model) in ("anthropic", "bedrock", "bedrock_converse", "vertex_ai")
+
+
+def openai_address(model: str, api_base: str = "") -> str:
+    """Return where a model takes chat requests in OpenAI's form: the user's server, the environment's, the provider's.
+
+    Empty where its provider has a form of its own, or nobody knows it.
+    """
+    prefix = provider_of(model)
+    known = provider(prefix)
+    local = next((kind for kind in LOCAL_SERVERS if kind.prefix == prefix and kind.api_path), None)
+    if not (known and known.address) and local is None and prefix not in ("openai", "llamafile"):
+        return ""
+    usual = known.address if known else f"http://127.0.0.1:{local.port}{local.api_path}" if local else ""
+    return api_base or redirection(model) or usual
+
+
+def name_at_endpoint(model: str) -> str:
+    """Return what a model is called at its endpoint: without our prefix for its provider."""
+    return model.partition("/")[2] if "/" in model else model
+
+
+def redirection(model: str) -> str:
+    """Return the address that the environment names for a provider, as litellm would follow it; empty for none."""
+    prefix = model.partition("/")[0].upper() if "/" in model else "OPENAI"
+    names = () if prefix == "AZURE" else (f"{prefix}_API_BASE", f"{prefix}_BASE_URL")
+    return next(filter(None, (os.environ.get(name, "").strip() for name in names)), "")
+
+
+def is_redirected(model: str) -> bool:
+    """Whether the environment names another address for the provider than its own."""
+    return bool(redirection(model))
+
+
+def price_table() -> Mapping[str, Mapping[str, Any]]:
+    """Return what litellm's table says of each model, prices included."""
+    return _table()
+
+
 @functools.cache
-def listed_models() -> Mapping[str, Mapping[str, Any]]:
-    """Return the table of models that litellm ships, by model string; the first call reads 1.5 MB."""
+def _table() -> Mapping[str, Mapping[str, Any]]:
     spec = find_spec("litellm")  # finds the folder without importing anything
     if spec is None or not spec.submodule_search_locations:
         return MappingProxyType({})

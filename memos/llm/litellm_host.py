@@ -98,7 +98,7 @@ class LitellmHost:
                 raise self._problem
             async with aclosing(operation(request)) as brought:  # type: ignore[type-var]
                 async for fields in brought:
-                    self._answers.add(number, fields)
+                    await self._answers.add(number, fields)
             self._answers.end(number, {})
         except NotConfigured as problem:
             self._answers.end(number, {"not_configured": [problem.what, problem.next_step]})
@@ -155,7 +155,7 @@ class LitellmHost:
         """Return a request of ours as litellm takes it."""
         import httpx
 
-        provider = self._provider(request)
+        provider, without = self._provider(request), set(request["without"])
         timeout = httpx.Timeout(request["longest_wait_s"], connect=request["connect_timeout_s"])
         passed = {name: request[name] for name in ("model", "messages", "api_base", "api_key")}
         ours: Fields = {**_given(passed), "timeout": timeout, "max_retries": 0, "num_retries": 0}
@@ -165,11 +165,13 @@ class LitellmHost:
             # koboldcpp offers the functions to its model only when tool_choice is there.
             ours |= {"tools": request["tools"], "tool_choice": "auto"}
         if request["schema"] is not None:
-            schema = {"name": "reply", "schema": request["schema"], "strict": True}
+            schema = {"name": "call", "strict": True, "schema": request["schema"]}
             ours["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request["grammar"] and provider in (*self._litellm.openai_compatible_providers, "openai"):
-            ours["extra_body"] = {"grammar": request["grammar"]}
-        arguments = {**request["params"], **ours}
+            ours |= {"grammar": request["grammar"]}
+        arguments = {name: value for name, value in (request["params"] | ours).items() if name not in without}
+        if "grammar" in arguments:
+            arguments["extra_body"] = {"grammar": arguments.pop("grammar")}
         return _past_the_types(arguments) if provider == "openai" else arguments
 
 
@@ -323,23 +325,21 @@ class Answers:
         self._written_at = 0.0
         self._put(b"\n")  # ends what anything printed before
 
-    def add(self, number: int, fields: Fields) -> None:
+    async def add(self, number: int, fields: Fields) -> None:
         """Take what a request brought, to be written at once, or soon where something was written just before."""
         loop = asyncio.get_running_loop()
         self._gathered.setdefault(number, []).append(fields)
         if self._due is None:
             self._due = loop.call_at(max(loop.time(), self._written_at + GATHER_S), self._flush)
-        elif loop.time() > self._due.when() + GATHER_S:  # a stream that is never waited for lets no timer run
-            self._flush()
+        elif loop.time() > self._due.when():
+            await asyncio.sleep(0)  # a stream that never has to wait lets nothing else run, not even its cancelling
 
     def end(self, number: int, fields: Fields) -> None:
         """Write what a request brought and that it has ended; `fields` say how, if not well."""
         self._write({"id": number, "brought": self._gathered.pop(number, []), "ended": True, **fields})
 
     def _flush(self) -> None:
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
+        self._due = None
         gathered, self._gathered = self._gathered, {}
         for number, brought in gathered.items():
             self._write({"id": number, "brought": brought})

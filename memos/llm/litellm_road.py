@@ -114,6 +114,7 @@ class LitellmRoad:
             "grammar": request.grammar,
             "params": request.params,
             "stream": request.stream,
+            "without": sorted(request.without),
             "connect_timeout_s": self._connect_timeout_s,
             "longest_wait_s": self._longest_wait_s,
         }

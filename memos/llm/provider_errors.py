@@ -10,7 +10,7 @@ import email.utils
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -39,6 +39,23 @@ _OVERFLOW = re.compile(
 _FILTER = re.compile(
     r"content[_ ]filter|content management policy|responsibleaipolicy|content[_ ]policy|safety system", re.IGNORECASE
 )
+_NO_TOOLS = re.compile(
+    # Ollama, OpenRouter, vLLM, llama.cpp, Bedrock and LM Studio, in this order.
+    r"does not support (tools|tool use|function call)|no endpoints found that support tool use"
+    r"|tool choice requires|tools? param(eter)? requires|doesn't support tool use"
+    r"|(tools?|function[ _]call\w*|tool[ _](use|call\w*))\W{0,3} (is|are) not (supported|enabled|available)",
+    re.IGNORECASE,
+)
+OPTIONAL_FIELDS = frozenset(
+    {"stream_options", "tool_choice", "temperature", "top_p", "seed", "reasoning_effort", "max_tokens", "grammar"}
+)
+"""Fields of a request that can be left out, where an endpoint does not take them."""
+_FIELD = rf"\b({'|'.join(sorted(OPTIONAL_FIELDS | {'response_format'}))})\b"
+_NO = (
+    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|not supported|not permitted|not allowed|extra"
+    r"|does not support|doesn't support|must be)"
+)
+_NO_FIELD = re.compile(rf"{_NO}[^.]{{0,60}}?{_FIELD}|{_FIELD}[^.]{{0,60}}?{_NO}", re.IGNORECASE)
 _NO_KEY = re.compile(r"missing credentials|api_key client option must be set|missing .{0,20}api[ _]key", re.IGNORECASE)
 _NO_PROVIDER = re.compile(r"llm provider not provided", re.IGNORECASE)
 _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE)
@@ -73,6 +90,8 @@ class Failure:
     error: MemosError
     passing: bool = False
     retry_after_s: float | None = None
+    refuses: str = ""
+    """What of the request the endpoint does not take: `tools`, `response_format`, or another field of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +145,21 @@ class ErrorElsewhere(Exception):
 def failure_of(error: BaseException, who: str, model: str, secrets: Iterable[str] = ()) -> Failure:
     """Tell what `error` means. `who` names the provider or endpoint; `secrets` never appear in the sentence."""
     facts = ErrorFacts.of(error)
+    failure = _failure_of(facts, who, model, secrets)
+    refused = type(failure.error) is ProcessorRefused
+    return replace(failure, refuses=refused_field(facts.text)) if refused else failure
+
+
+def refused_field(text: str) -> str:
+    """Return which part of a request an endpoint's refusal is about, by its words; empty where it does not say."""
+    if _NO_TOOLS.search(text):
+        return "tools"
+    if found := _NO_FIELD.search(text):
+        return str(next(filter(None, found.groups()))).lower()
+    return ""
+
+
+def _failure_of(facts: ErrorFacts, who: str, model: str, secrets: Iterable[str]) -> Failure:
     said = _quotable(facts.text, secrets)
     quoted = f": {said}" if said else "."
     return (
@@ -211,7 +245,7 @@ def _known_by_status(facts: ErrorFacts, quoted: str, who: str, model: str) -> Fa
     ):
         if applies:
             return Failure(ProcessorRefused(what, next_step))
-    if not {"APIConnectionError", "APIError"}.isdisjoint(facts.kinds):
+    if not {"APIConnectionError", "APIError", "NoUsableAnswer", "WireError"}.isdisjoint(facts.kinds):
         return Failure(ProcessorUnreachable(f"{who} gave no usable answer{quoted}", _AGAIN), passing=True)
     return None
 
@@ -252,7 +286,8 @@ def _seconds_asked(headers: Mapping[str, str], now: datetime | None = None) -> f
 
 def _retry_headers(error: BaseException) -> dict[str, str]:
     """Return the headers that say when to come back, of the answer itself or of what litellm kept of it."""
-    own = getattr(getattr(error, "response", None), "headers", None) or {}
+    response = getattr(error, "response", None)
+    own = getattr(error, "headers", None) or getattr(response, "headers", None) or {}
     for headers in (own, getattr(error, "litellm_response_headers", None) or {}):
         if found := {name: str(headers[name]) for name in _RETRY_HEADERS if headers.get(name)}:
             return found
