@@ -23,21 +23,22 @@ import os
 import signal
 import threading
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from memos.errors import NotConfigured
+from memos.llm.litellm_process import ANSWER
 from memos.llm.provider_errors import ErrorFacts
 from memos.llm.quiet_litellm import import_litellm, rehearse
+from memos.llm.road import NoUsableAnswer
 
 Fields = dict[str, Any]
 
-ANSWER = b"\x02"
-"""What a line of ours begins with: the packages of an environment may print before this program begins."""
-
 GATHER_S = 0.01
 """Chunks that come faster than this go out together: nobody reads faster, and each line costs both processes."""
+
+_CHUNK_LIMIT_CHARS = 8 * 1024 * 1024
 
 # Their credentials may come from a profile, a role or a metadata service that no variable names.
 _KEYLESS_PROVIDERS = {"bedrock", "bedrock_converse", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta"}
@@ -91,12 +92,12 @@ class LitellmHost:
         if task.cancelled():
             self._answers.end(number, {})
 
-    async def _run(self, number: int, operation: Callable[[Fields], AsyncIterator[Fields]], request: Fields) -> None:
+    async def _run(self, number: int, operation: Callable[[Fields], AsyncGenerator[Fields]], request: Fields) -> None:
         try:
             await self._loaded.wait()
             if self._problem is not None:
                 raise self._problem
-            async with aclosing(operation(request)) as brought:  # type: ignore[type-var]
+            async with aclosing(operation(request)) as brought:
                 async for fields in brought:
                     await self._answers.add(number, fields)
             self._answers.end(number, {})
@@ -107,11 +108,11 @@ class LitellmHost:
 
     # --- Operations -------------------------------------------------------------------------------------------
 
-    async def _load(self, request: Fields) -> AsyncIterator[Fields]:
+    async def _load(self, request: Fields) -> AsyncGenerator[Fields]:
         """Bring nothing: that it ends says that litellm is there."""
         yield {}
 
-    async def _check(self, request: Fields) -> AsyncIterator[Fields]:
+    async def _check(self, request: Fields) -> AsyncGenerator[Fields]:
         """Bring the provider of a model string, None where there is none, and the variables of missing keys."""
         provider = self._provider(request)
         missing: list[str] = []
@@ -120,17 +121,17 @@ class LitellmHost:
             missing = [name for name in asked if "KEY" in name or "TOKEN" in name]
         yield {"provider": provider, "missing": missing}
 
-    async def _chat(self, request: Fields) -> AsyncIterator[Fields]:
+    async def _chat(self, request: Fields) -> AsyncGenerator[Fields]:
         answer = await self._litellm.acompletion(**self._arguments(request))
         if not request["stream"]:
-            yield whole(answer)
+            yield _bounded(_whole(answer))
             return
         async with aclosing(_Stream(answer)) as stream:
             async for fields in stream.pieces():
-                yield fields
+                yield _bounded(fields)
 
-    async def _embed(self, request: Fields) -> AsyncIterator[Fields]:
-        """Bring one vector a text, as float32 in base64, null where the answer is none; and the tokens read."""
+    async def _embed(self, request: Fields) -> AsyncGenerator[Fields]:
+        """Bring one vector a text as float32 in base64, none where the answer is something else; and the tokens read."""
         answer = await self._litellm.aembedding(
             **_given(request), max_retries=0, num_retries=0, encoding_format="float"
         )
@@ -168,7 +169,7 @@ class LitellmHost:
             schema = {"name": "call", "strict": True, "schema": request["schema"]}
             ours["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request["grammar"] and provider in (*self._litellm.openai_compatible_providers, "openai"):
-            ours |= {"grammar": request["grammar"]}
+            ours["grammar"] = request["grammar"]
         arguments = {name: value for name, value in (request["params"] | ours).items() if name not in without}
         if "grammar" in arguments:
             arguments["extra_body"] = {"grammar": arguments.pop("grammar")}
@@ -219,7 +220,7 @@ class _Stream:
         self._usage: list[int | None] | None = None
         self._thoughts = _Thoughts()
 
-    async def pieces(self) -> AsyncIterator[Fields]:
+    async def pieces(self) -> AsyncGenerator[Fields]:
         """Yield the fields of our chunks; the last one says why the model stopped, if it did, and what was used."""
         async for chunk in self._stream:
             self._keep_usage()
@@ -241,7 +242,7 @@ class _Stream:
 
     def _keep_usage(self) -> None:
         for received in self._stream.chunks:
-            self._usage = usage_of(received) or self._usage
+            self._usage = _usage(received) or self._usage
         # litellm keeps all chunks to put them together again at the end, twice: a third of a reply's cost.
         self._stream.chunks.clear()
 
@@ -270,9 +271,9 @@ class _Thoughts:
             self._words = ""
 
 
-def whole(answer: Any) -> Fields:
+def _whole(answer: Any) -> Fields:
     """Return the fields of the one chunk that a reply without a stream is."""
-    usage = usage_of(answer)
+    usage = _usage(answer)
     if not answer.choices:
         return _filled(usage=usage)
     choice = answer.choices[0]
@@ -293,7 +294,7 @@ def _calls(message: Any) -> Iterator[list[Any]]:
         yield [0, None, legacy.name, legacy.arguments]
 
 
-def usage_of(answer: Any) -> list[int | None] | None:
+def _usage(answer: Any) -> list[int | None] | None:
     """Return the tokens of prompt and reply, and of the prompt those read from a cache and written to it."""
     usage = getattr(answer, "usage", None)
     if usage is None or not (usage.prompt_tokens or usage.completion_tokens):  # it makes up zeros where none came
@@ -301,6 +302,14 @@ def usage_of(answer: Any) -> list[int | None] | None:
     details = getattr(usage, "prompt_tokens_details", None)
     cached, written = (getattr(details, f"{name}_tokens", None) for name in ("cached", "cache_creation"))
     return [usage.prompt_tokens, usage.completion_tokens, cached, written]
+
+
+def _bounded(fields: Fields) -> Fields:
+    """Return the fields of a chunk. Raises: NoUsableAnswer, where nobody wants so much at once."""
+    words = (fields.get("content"), fields.get("reasoning"), *(call[3] for call in fields.get("calls", ())))
+    if sum(len(word) for word in words if isinstance(word, str)) > _CHUNK_LIMIT_CHARS:
+        raise NoUsableAnswer(f"a piece of its answer is longer than {_CHUNK_LIMIT_CHARS} characters")
+    return fields
 
 
 def _filled(**fields: Any) -> Fields:

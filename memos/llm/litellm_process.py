@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from memos.errors import NotConfigured, ProcessorUnreachable
-from memos.llm.litellm_host import ANSWER
 from memos.llm.provider_errors import ErrorElsewhere, ErrorFacts
 
 Fields = dict[str, Any]
 Receive = Callable[[Fields], object]
+
+ANSWER = b"\x02"
+"""What a line of an answer begins with: the packages of an environment may print before the process speaks."""
 
 LINGER_S = 60.0
 """How long the process stays after the last one who held it has let go of it: it has 200 MB of memory."""
@@ -192,8 +194,8 @@ class LitellmProcess:
         assert child.process.stdout is not None
         with child.process, os.fdopen(child.process.stdout.fileno(), "rb", closefd=False) as lines:
             for line in lines:
-                if not line.startswith(ANSWER):
-                    continue  # printed by who knows what while Python started
+                if not (line.startswith(ANSWER) and line.endswith(b"\n")):
+                    continue  # printed by who knows what while Python started; or the end of all, in mid-word
                 answer = json.loads(line[len(ANSWER) :])
                 if "ended" in answer:
                     child.numbers.discard(answer["id"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from memos.errors import NotConfigured
@@ -121,7 +122,7 @@ class LitellmRoad:
 
 
 def _hand_to(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[dict[str, Any]], line: dict[str, Any]) -> None:
-    if not loop.is_closed():
+    with suppress(RuntimeError):  # a loop that was closed waits for nothing
         loop.call_soon_threadsafe(lines.put_nowait, line)
 
 

@@ -208,6 +208,14 @@ def test_a_schema_and_a_grammar_arrive(ask: Callable[..., list[Chunk]], server: 
         assert server.requests[-1].messages == list(HELLO)
 
 
+def test_what_an_endpoint_does_not_take_is_left_out(ask: Callable[..., list[Chunk]], server: FakeOpenAI) -> None:
+    without = frozenset({"stream_options", "tool_choice", "seed", "grammar", "response_format"})
+    given = {"seed": 4, "top_p": 0.5}
+    ask(say("Hi."), ChatRequest(HELLO, TOOLS, PARAMETERS, "root ::= x", given, without=without))
+    assert without.isdisjoint(server.requests[0].body)
+    assert (server.requests[0].body["top_p"], server.requests[0].body["tools"]) == (0.5, list(TOOLS))
+
+
 def test_signed_thoughts_come_whole_and_go_back_as_they_were() -> None:
     with fake_anthropic(thinking(["I should ", "greet ", "her."], "c2lnbmVk")) as fake:
         talk = road(fake.url, "anthropic/claude-sonnet-4-5")
@@ -277,6 +285,20 @@ def test_facts_of_an_error_survive_the_way(ask: Callable[..., list[Chunk]]) -> N
     except ConnectionResetError as error:
         facts = ErrorFacts.of(error)
     assert ErrorFacts.from_data(json.loads(json.dumps(facts.as_data()))) == facts
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_would_fill_the_memory_is_an_error(ask: Callable[..., list[Chunk]], stream: bool) -> None:
+    flood = Answer(text="x" * 9 * 1024 * 1024, chunk_chars=9 * 1024 * 1024)
+    with pytest.raises(ErrorElsewhere, match="longer than") as caught:
+        ask(flood, ChatRequest(HELLO, stream=stream))
+    assert isinstance(failure_of(caught.value, "the server", "openai/fake-model").error, ProcessorUnreachable)
+
+
+def test_a_request_cancelled_before_it_begins_is_forgotten(process: LitellmProcess) -> None:
+    asked = process.ask_once({"op": "check", "model": "openai/x", "api_base": None, "has_key": True})
+    assert asked.cancel()
+    assert process.load().result(60) == {}
 
 
 def test_a_refused_connection_is_known_by_what_lies_beneath() -> None:
