@@ -131,7 +131,7 @@ class LitellmHost:
                 yield _bounded(fields)
 
     async def _embed(self, request: Fields) -> AsyncGenerator[Fields]:
-        """Bring one vector a text as float32 in base64, none where the answer is something else; and the tokens read."""
+        """Bring one vector a text as float32 in base64, none where the answer is no vectors; and the tokens read."""
         answer = await self._litellm.aembedding(
             **_given(request), max_retries=0, num_retries=0, encoding_format="float"
         )
