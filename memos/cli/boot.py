@@ -38,6 +38,7 @@ from memos.terminal.session import Session
 
 if TYPE_CHECKING:
     from memos.llm.processor import Processor
+    from memos.llm.road import Road
 
 
 def is_embedded(model: str) -> bool:
@@ -86,25 +87,17 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 def _remote(
     settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
 ) -> Processor:
-    from memos.llm.catalogue import name_at_endpoint, openai_address, wants_thoughts_back
-    from memos.llm.httpx_road import HttpxRoad
-    from memos.llm.litellm_road import LitellmRoad
+    from memos.llm.catalogue import wants_thoughts_back
     from memos.llm.remote_processor import Patience, RemoteProcessor
-    from memos.llm.road import NO_KEY, Road
+    from memos.llm.road import NO_KEY
 
     config, timeouts = settings.config, settings.config.timeouts
     # A provider's key from the environment never goes to another server.
     key = _key(settings, places, environ, config.model, "memos configure") or (NO_KEY if config.api_base else None)
     params = {"temperature": config.temperature, "max_tokens": config.max_reply_tokens or None}
-    road: Road
-    if address := openai_address(config.model, config.api_base):
-        road = HttpxRoad(name_at_endpoint(config.model), address, key, connect_timeout_s=timeouts.connect_s)
-    else:
-        base = config.api_base or None
-        road = LitellmRoad(config.model, api_base=base, api_key=key, connect_timeout_s=timeouts.connect_s)
     return RemoteProcessor(
         config.model,
-        road,
+        _road(config, key),
         api_base=config.api_base or None,
         api_key=key,
         window_tokens=config.window_tokens or None,
@@ -113,6 +106,20 @@ def _remote(
         patience=Patience(timeouts.first_byte_s, timeouts.gap_s),
         notes=notes,
     )
+
+
+def _road(config: Config, key: str | None) -> Road:
+    """Return the shortest road to a remote model."""
+    from memos.llm.catalogue import name_at_endpoint, openai_address
+
+    connect_s = config.timeouts.connect_s
+    if address := openai_address(config.model, config.api_base):
+        from memos.llm.httpx_road import HttpxRoad
+
+        return HttpxRoad(name_at_endpoint(config.model), address, key, connect_timeout_s=connect_s)
+    from memos.llm.litellm_road import LitellmRoad
+
+    return LitellmRoad(config.model, api_base=config.api_base or None, api_key=key, connect_timeout_s=connect_s)
 
 
 def _key(settings: Settings, places: Places, environ: Mapping[str, str], who: str, otherwise: str) -> str | None:
