@@ -20,12 +20,13 @@ def written(answer: Answer, results: int) -> Answer:
     return write(answer) if write else answer
 
 
-def _last(arguments: str, name: str = "") -> Callable[[Answer], Answer]:
-    """Return how to replace the last call: its arguments by raw text, its name where one is given."""
+def _last(arguments: str) -> Callable[[Answer], Answer]:
+    """Return how to replace the arguments of the last call by raw text."""
 
     def write(answer: Answer) -> Answer:
         *before, last = answer.calls or (Call("send_message", "{}"),)
-        return replace(answer, calls=(*before, Call(name or last.name, arguments)))
+        chars = max(answer.chunk_chars, len(arguments) // 64)
+        return replace(answer, calls=(*before, Call(last.name, arguments)), chunk_chars=chars)
 
     return write
 

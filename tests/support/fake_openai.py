@@ -322,7 +322,7 @@ class _Connection(BaseHTTPRequestHandler):
             self._pieces(data, fault, ends)
             if fault == "endless_comments":
                 self._comment_for_ever()
-            if self._is_enough():
+            if fault.startswith("endless") and self._is_enough():
                 return self._reset()
             frame, number = following, number + 1
             if frame is not None:

@@ -88,6 +88,10 @@ def _call_violations(call: Mapping[str, Any], seen: set[str]) -> Iterator[str]:
         yield "both: a call without an id"
     elif call_id in seen:
         yield f"Anthropic: call id {call_id!r} is not unique"
+    elif not re.fullmatch(r"[A-Za-z0-9_-]+", call_id):
+        yield f"Anthropic: call id {call_id!r} has signs that no id has (maximhq/bifrost#5097)"
+    elif len(call_id) > 40:
+        yield f"OpenAI: call id {call_id!r} is longer than 40 (microsoft/autogen#6377, langgenius/dify#28987)"
     seen.add(str(call_id))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(function.get("name"))):
         yield f"OpenAI: the function name {function.get('name')!r} is not accepted"

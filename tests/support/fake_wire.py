@@ -6,6 +6,7 @@ import email.utils
 import itertools
 import json
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -182,7 +183,13 @@ def _call_deltas(answer: Answer, position: int, call: Call) -> Iterator[dict[str
 
 
 def _id_of(fault: str, call: Call) -> str | None:
-    known: dict[str, str | None] = {"missing_ids": None, "repeated_ids": "call_0", "empty_ids": ""}
+    known: dict[str, str | None] = {
+        "missing_ids": None,
+        "repeated_ids": "call_0",
+        "empty_ids": "",
+        "odd_ids": f"functions.{call.name}:0",
+        "long_ids": f"chatcmpl-tool-{uuid.uuid4().hex}",
+    }
     return known[fault] if fault in known else call.id or new_call_id()
 
 
