@@ -183,10 +183,9 @@ def _reply_or_result(row: Message) -> list[ChatMessage]:
         packet = _json({"status": status, "message": row.content, "time": time})
         return [{"role": "tool", "tool_call_id": sendable_id(row.call_id or ""), "content": packet}]
     calls = _calls(row)
-    words = [row.content]
-    if not calls:
-        words.append(str(row.payload.get("speech") or ""))
-    if row.state is not MessageState.COMPLETE and any(words):
+    cut_short = str(row.payload.get("speech") or "")
+    words = [row.content, cut_short]
+    if (row.state is not MessageState.COMPLETE and any(words)) or (calls and cut_short):
         words.append(CUT_OFF)
     content = "\n".join(word for word in words if word.strip())
     if calls:

@@ -24,7 +24,9 @@ def _last(arguments: str) -> Callable[[Answer], Answer]:
     """Return how to replace the arguments of the last call by raw text."""
 
     def write(answer: Answer) -> Answer:
-        *before, last = answer.calls or (Call("send_message", "{}"),)
+        if not answer.calls:
+            return answer
+        *before, last = answer.calls
         chars = max(answer.chunk_chars, len(arguments) // 64)
         return replace(answer, calls=(*before, Call(last.name, arguments)), chunk_chars=chars)
 
@@ -33,7 +35,9 @@ def _last(arguments: str) -> Callable[[Answer], Answer]:
 
 def _renamed(name: str) -> Callable[[Answer], Answer]:
     def write(answer: Answer) -> Answer:
-        *before, last = answer.calls or (Call("send_message", {"message": "Hello."}),)
+        if not answer.calls:
+            return answer
+        *before, last = answer.calls
         return replace(answer, calls=(*before, Call(name, last.raw)))
 
     return write
@@ -65,8 +69,8 @@ def _said_twice(answer: Answer) -> Answer:
 
 
 def _step(call: Callable[[], Call]) -> Callable[[Answer], Answer]:
-    """Return how to make one call and nothing else."""
-    return lambda answer: replace(answer, text="A step.", calls=(call(),))
+    """Return how to make one call and nothing else, where calls are made at all."""
+    return lambda answer: replace(answer, text="A step.", calls=(call(),)) if answer.calls else answer
 
 
 def _appended(content: str, heartbeat: object) -> Call:
