@@ -67,7 +67,7 @@ FAULTS: dict[str, Fault] = {
     "finish_filter": Fault("cut", "finish_reason content_filter after some words (Azure; openai/openai-python#331)"),
     "length": Fault("cut", "finish_reason 'length' within the last call's arguments (peers §4)"),
     "reset": Fault("cut", "the connection is reset in the middle (CommandCodeAI/command-code#785)"),
-    "tool_use_failed_frame": Fault("cut", "the same refusal as a frame (BerriAI/litellm#40566, #21242)", "stream"),
+    "tool_use_failed_frame": Fault("refusal", "the same refusal as a frame (BerriAI/litellm#40566, #21242)", "stream"),
     # --- 200, and no reply in it ---
     "blank_reply": Fault("garbage", "white space and nothing else (letta#1127: think-only and empty summaries)"),
     "empty_body": Fault("garbage", "status 200, and not a byte of body (decolua/9router#3051)"),

@@ -76,31 +76,35 @@ class Request:
 
     def packets(self) -> list[dict[str, Any]]:
         """Return the JSON event packets among the user messages, in order."""
-        return [packet for message in self.messages if (packet := packet_of(message))]
+        return [packet for message in self.messages for packet in packets_of(message)]
 
     def results_since(self, kind: str = "user_message") -> int:
-        """Return how many function results came after the newest event of `kind`."""
+        """Return how many function results came after the newest event of `kind`, as tools' messages or as packets."""
         count = 0
         for message in reversed(self.messages):
-            if (packet_of(message) or {}).get("type") == kind:
-                return count
             count += message.get("role") == "tool"
+            for packet in reversed(packets_of(message)):
+                if packet["type"] == kind:
+                    return count
+                count += packet["type"] == "function_result"
         return count
 
 
 Script = Callable[[Request], Answer]
 
 
-def packet_of(message: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the JSON packet a user message carries, or None."""
-    content = message.get("content")
-    if message.get("role") != "user" or not isinstance(content, str):
-        return None
-    try:
-        packet = json.loads(content[content.index('{"type"') :])
-    except ValueError:
-        return None
-    return packet if isinstance(packet, dict) else None
+def packets_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the JSON packets a user message carries: one, or several where neighbours were made one message."""
+    content, packets = message.get("content"), []
+    place = content.find('{"type"') if message.get("role") == "user" and isinstance(content, str) else -1
+    while place >= 0:
+        try:
+            packet, end = json.JSONDecoder().raw_decode(content, place)
+            packets.append(packet)
+        except ValueError:
+            end = place + 1
+        place = content.find('{"type"', end)
+    return packets
 
 
 # --- Scripts -------------------------------------------------------------------------------------------------
@@ -111,12 +115,21 @@ def say(text: str, **kwargs: Any) -> Answer:
     return Answer(text="I answer.", calls=(Call("send_message", {"message": text}),), **kwargs)
 
 
+def spoken(request: Request, text: str, thoughts: str = "I answer.") -> Answer:
+    """Return an answer that says `text` in the form that is asked for: a call, an object by a schema, plain words."""
+    if request.body.get("tools"):
+        return Answer(thoughts, (Call("send_message", {"message": text}),))
+    if request.body.get("response_format"):
+        call = {"name": "send_message", "arguments": {"message": text}}
+        return Answer(json.dumps({"thoughts": thoughts, "function": call}, ensure_ascii=False))
+    return Answer(text)
+
+
 def echo(request: Request) -> Answer:
-    """Repeat the newest user message by `send_message`, or greet where there is none."""
+    """Repeat the newest user message, or greet where there is none."""
     packets = request.packets()
     newest = packets[-1] if packets else {}
-    text = f"You said: {newest.get('message', '')}" if newest.get("type") == "user_message" else "Hello."
-    return say(text) if request.body.get("tools") else Answer(text=text)
+    return spoken(request, f"You said: {newest['message']}" if newest.get("type") == "user_message" else "Hello.")
 
 
 def chain(steps: int, **kwargs: Any) -> Script:

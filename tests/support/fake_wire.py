@@ -215,7 +215,9 @@ def frames(answer: Answer, model: str, include_usage: bool) -> Iterator[str]:
     if fault == "surrogate":
         body.append(frame({"content": " half \ud83d pair"}))
     broken = fault in _CUT_IN_STREAM or fault in _BROKEN_IN_STREAM
-    if broken or fault in ("length", "finish_filter"):
+    if fault == "tool_use_failed_frame":  # no piece of a call comes before it has been read
+        body = body[: len(body) - sum(1 for delta in deltas(answer) if "tool_calls" in delta)]
+    elif broken or fault in ("length", "finish_filter"):
         body = body[: max(2, len(body) - 2)]
     yield from body
     if fault in _BROKEN_IN_STREAM:
