@@ -56,7 +56,7 @@ UNDER_WAY_BYTES = 8 * 1024 * 1024
 """What may lie in the sockets' buffers between a client that reads no more and a server that writes on."""
 HURRIED = Patience(first_byte_s=0.3, gap_s=0.3, retries=RETRIES, backoff_s=0.01)
 PATIENT = Patience(first_byte_s=5, gap_s=5, retries=RETRIES, backoff_s=0.01)
-MIDDLE_S = 0.1
+MIDDLE_S = 0.06
 """How long after its request a reply that shows nothing is broken into; a plain one comes in twice the time."""
 STANDS_STILL = ("stall_first", "stall_headers", "stall_middle", "endless_comments")
 CASES = [
@@ -162,7 +162,7 @@ def play(home: AgentHome, server: FakeOpenAI, processor: Processor, script: Scri
 async def _break_into(listener: Listener, server: FakeOpenAI, scene: Scene) -> None:
     """Interrupt when words show, or, where none do, a little after the request has come."""
     listener.kernel.post(Event(EventKind.USER_MESSAGE, FIRST))
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 4 * MIDDLE_S
     while not (listener.of(SpeechDelta) or listener.of(MonologueDelta)) and time.monotonic() < deadline:
         if server.requests:
             deadline = min(deadline, server.requests[-1].received_ns / 1e9 + MIDDLE_S)
