@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, Machinery, Wish
 from memos.config import Config, Places, Settings, find_key
-from memos.errors import MemosError, NotConfigured, StorageProblem
+from memos.errors import BadInput, MemosError, NotConfigured, StorageProblem
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import FunctionTable
 from memos.kernel.control import Limits
@@ -59,6 +59,7 @@ def processor_for(
     `scales` keeps what is learned of how a remote model counts tokens.
     """
     config, model = settings.config, settings.config.model
+    _check_call_format(config)
     if model.startswith("scripted:"):
         from memos.llm.chain_follower import CHAIN_FOLLOWER, ChainFollower
         from memos.llm.scripted import ScriptedProcessor
@@ -67,6 +68,18 @@ def processor_for(
             return ChainFollower(config.window_tokens or None)
         return ScriptedProcessor.from_model(model, config.window_tokens or None)
     return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ, scales)
+
+
+def _check_call_format(config: Config) -> None:
+    """Refuse a format that the model cannot be asked in. Raises: BadInput."""
+    model, name = config.model, config.call_format
+    if is_embedded(model) and name not in ("auto", "decomposed", "json_schema", "grammar"):
+        what = f'{model} runs inside memos, where call_format "{name}" means nothing.'
+    elif is_remote(model) and name == "decomposed":
+        what = f'call_format "decomposed" is for models that run inside memos, and {model} does not.'
+    else:
+        return
+    raise BadInput(what, "memos configure --set call_format=auto")
 
 
 async def check_model(settings: Settings, places: Places, environ: Mapping[str, str]) -> None:
@@ -99,10 +112,18 @@ def _remote(
         max_reply_tokens=config.max_reply_tokens or None,
         temperature=config.temperature,
         connect_timeout_s=config.timeouts.connect_s,
-        first_byte_timeout_s=config.timeouts.first_byte_s,
+        first_byte_timeout_s=first_byte_s(config),
         gap_timeout_s=config.timeouts.gap_s,
         scales=scales,
     )
+
+
+def first_byte_s(config: Config) -> float:
+    """Return how long the first byte of the model's reply is waited for: longer where its server is near."""
+    from memos.llm.catalogue import is_near
+
+    near = is_near(config.model, config.api_base)
+    return config.timeouts.first_byte_local_s if near else config.timeouts.first_byte_s
 
 
 def _key(settings: Settings, places: Places, environ: Mapping[str, str], who: str, otherwise: str) -> str | None:
@@ -187,7 +208,7 @@ def _embedded(settings: Settings, places: Places) -> Processor:
         threads=config.embedded.threads or None,
         window_tokens=config.window_tokens or None,
         prefix_folder=places.cache / "prefixes",
-        call_format=config.embedded.format,
+        call_format=config.call_format,
     )
 
 
