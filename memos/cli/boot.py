@@ -21,6 +21,7 @@ from memos.kernel.housekeeping import index_when_idle
 from memos.kernel.kernel import Kernel, Machine
 from memos.kernel.main_context import MainContext, Paging
 from memos.kernel.operator import Operator
+from memos.kernel.processor_line import ProcessorLine
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
@@ -265,7 +266,7 @@ class _Wiring:
             self._summary_processor,
         )
         return Machine(
-            processor=self._processor(self._settings),
+            processors=ProcessorLine(self._processor(self._settings)),
             main_context=main_context,
             queue_manager=queue_manager,
             executor=Executor(database, table, queue_manager, self._syscalls),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from memos.errors import ContextOverflow
 from memos.functions.table import FunctionTable
@@ -214,21 +215,21 @@ class MainContext:
         previous, evicted = self._queue_manager.summary, self._queue_manager.queue[:count]
         await self._queue_manager.evict(count, extract(previous, evicted, limit_chars(gauge.window_tokens)), BY_MEMOS)
         publish(Evicted(count, sum(gauge.tokens.queue[:count])))
-        writer = self._summary_processor or processor
-        if not writer.summarises:
-            return
-        publish(Progress("summarising what has left the queue"))
 
         async def note(call: ModelCall) -> None:
             turn.note_model_call(call)
             await self._queue_manager.record_call(turn.id, call)
 
-        try:
-            summary = await summarise(writer, previous, evicted, gauge.window_tokens, note)
-        except NoSummary as problem:
-            publish(Notice(f"{problem} The summary holds the messages' own words instead; nothing is lost."))
-        else:
-            await self._queue_manager.set_summary(summary, writer.model)
+        writers = [writer for writer in (self._summary_processor, processor) if writer and writer.summarises]
+        for writer, next_one in zip_longest(writers, writers[1:]):
+            publish(Progress("summarising what has left the queue"))
+            try:
+                summary = await summarise(writer, previous, evicted, gauge.window_tokens, note)
+            except NoSummary as problem:
+                instead = f"{next_one.model} writes it" if next_one else "The summary holds the messages' own words"
+                publish(Notice(f"{problem} {instead} instead; nothing is lost."))
+            else:
+                return await self._queue_manager.set_summary(summary, writer.model)
 
     # --- the rungs -----------------------------------------------------------------------------------------
 
