@@ -33,12 +33,11 @@ from memos.messages import Block, Event, EventKind, TokenUsage, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
 from memos.storage.database import Database
-from memos.storage.token_scales import TokenScales
+from memos.storage.model_notes import ModelNotes
 from memos.storage.usage_ledger import ModelCall, UsageLedger
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
-    from memos.llm.litellm_processor import LitellmProcessor
     from memos.llm.processor import Processor
 
 
@@ -53,11 +52,11 @@ def is_remote(model: str) -> bool:
 
 
 def processor_for(
-    settings: Settings, places: Places, environ: Mapping[str, str], scales: TokenScales | None = None
+    settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
 ) -> Processor:
     """Return the processor of `settings.config.model`, not yet loaded. Raises: BadInput, NotConfigured.
 
-    `scales` keeps what is learned of how a remote model counts tokens.
+    `notes` keeps what is learned of a remote model: how it counts tokens, what it can do.
     """
     config, model = settings.config, settings.config.model
     _check_call_format(config)
@@ -68,7 +67,7 @@ def processor_for(
         if model == CHAIN_FOLLOWER:
             return ChainFollower(config.window_tokens or None)
         return ScriptedProcessor.from_model(model, config.window_tokens or None)
-    return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ, scales)
+    return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ, notes)
 
 
 def _check_call_format(config: Config) -> None:
@@ -92,30 +91,53 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 
     processor = processor_for(settings, places, environ)
     prefix = provider_of(settings.config.model)
-    if is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
-        await _remote(settings, places, environ).check()
+    check = getattr(processor, "check", None)
+    if check and is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
+        await check()
     await processor.aclose()
 
 
 def _remote(
-    settings: Settings, places: Places, environ: Mapping[str, str], scales: TokenScales | None = None
-) -> LitellmProcessor:
-    from memos.llm.litellm_processor import NO_KEY, LitellmProcessor
+    settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
+) -> Processor:
+    from memos.llm.catalogue import name_at_endpoint, openai_address
+    from memos.llm.httpx_road import HttpxRoad
+    from memos.llm.remote_processor import Patience, RemoteProcessor
+    from memos.llm.road import NO_KEY
 
-    config = settings.config
-    key = _key(settings, places, environ, config.model, "memos configure")
+    config, timeouts = settings.config, settings.config.timeouts
+    # A provider's key from the environment never goes to another server.
+    key = _key(settings, places, environ, config.model, "memos configure") or (NO_KEY if config.api_base else None)
+    params = {"temperature": config.temperature, "max_tokens": config.max_reply_tokens or None}
+    address = openai_address(config.model, config.api_base)
+    if not address:
+        return _by_litellm(config, key, notes)
+    return RemoteProcessor(
+        config.model,
+        HttpxRoad(name_at_endpoint(config.model), address, key, connect_timeout_s=timeouts.connect_s),
+        api_base=config.api_base or None,
+        api_key=key,
+        window_tokens=config.window_tokens or None,
+        params={name: value for name, value in params.items() if value is not None},
+        patience=Patience(timeouts.first_byte_s, timeouts.gap_s),
+        notes=notes,
+    )
+
+
+def _by_litellm(config: Config, key: str | None, notes: ModelNotes | None) -> Processor:
+    from memos.llm.litellm_processor import LitellmProcessor
+
     return LitellmProcessor(
         config.model,
         api_base=config.api_base or None,
-        # A provider's key from the environment never goes to another server: litellm would send it there.
-        api_key=key or (NO_KEY if config.api_base else None),
+        api_key=key,
         window_tokens=config.window_tokens or None,
         max_reply_tokens=config.max_reply_tokens or None,
         temperature=config.temperature,
         connect_timeout_s=config.timeouts.connect_s,
         first_byte_timeout_s=first_byte_s(config),
         gap_timeout_s=config.timeouts.gap_s,
-        scales=scales,
+        scales=notes,
     )
 
 
@@ -246,7 +268,7 @@ class _Wiring:
         self._syscalls = KernelSyscalls(machinery.agents, agent)
         self._memory = WorkingContext(database, agent.id, self._syscalls)
         self._recall = RecallStorage(database, agent.id, agent.name, self._index.search("recall"), self._syscalls)
-        self._scales = TokenScales(database)
+        self._notes = ModelNotes(database)
         self._summary_processor = self._processor_for_summaries()
         self._archival = ArchivalStorage(database, agent.id, self._index.search("archival"), self._syscalls)
         self._kernel = Kernel(agent, self._machine())
@@ -281,7 +303,7 @@ class _Wiring:
         )
 
     def _processor(self, settings: Settings) -> Processor:
-        return processor_for(settings, self._machinery.places, self._machinery.environ, self._scales)
+        return processor_for(settings, self._machinery.places, self._machinery.environ, self._notes)
 
     def _processor_for_summaries(self) -> Processor | None:
         """Return the processor of `paging.summariser`, where one is set. Raises: BadInput, NotConfigured."""
@@ -291,7 +313,7 @@ class _Wiring:
     @asynccontextmanager
     async def running(self, *, read_only: bool, stays: bool) -> AsyncIterator[Session]:
         """Yield the session, its tasks running; end them afterwards, the kernel first."""
-        work = [] if read_only else [self._kernel.run(), self._keep_scales()]
+        work = [] if read_only else [self._kernel.run(), self._keep_notes()]
         tasks = [asyncio.create_task(coroutine) for coroutine in work]
         if stays and not read_only:
             tasks.append(asyncio.create_task(self._keep_house()))
@@ -307,18 +329,18 @@ class _Wiring:
                     logging.getLogger(__name__).error("a task of the session failed", exc_info=outcome)
             for processor in filter(None, (self._kernel.processor, self._summary_processor)):
                 await processor.aclose()
-            await self._store_scales()
+            await self._store_notes()
             await asyncio.to_thread(self._index.close)
 
-    async def _keep_scales(self) -> None:
+    async def _keep_notes(self) -> None:
         """Write what was learned of the model after each turn that taught something."""
         while True:
             await self._kernel.next_turn()
-            await self._store_scales()
+            await self._store_notes()
 
-    async def _store_scales(self) -> None:
+    async def _store_notes(self) -> None:
         with suppress(StorageProblem):  # learned again; what must be kept says so itself
-            await self._machinery.database.run(self._scales.store)
+            await self._machinery.database.run(self._notes.store)
 
     async def _keep_house(self) -> None:
         with suppress(MemosError):  # the turn that needs the processor will say so

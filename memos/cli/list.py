@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memos.cli.printing import local_time, note, print_json, print_table
 from memos.config import Places, Portrait, Settings, find_key, list_humans, list_personas, read_config
 from memos.errors import MemosError
+
+if TYPE_CHECKING:
+    from memos.llm.capability_card import CapabilityCard
 
 Row = dict[str, Any]
 
@@ -98,7 +101,10 @@ def _portrait_cells(row: Row) -> dict[str, str]:
 
 
 def model_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
-    """Return a row per model within reach: built in, on disk, of the configured endpoint, of servers on loopback."""
+    """Return a row per model within reach: built in, on disk, of the configured endpoint, of servers on loopback.
+
+    Each with its capability card, where one was measured.
+    """
     from memos.llm.discovery import find_local_servers
 
     rows = [*_builtin_rows(places.cache), *_gguf_rows(places.cache)]
@@ -108,7 +114,49 @@ def model_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
         note(f"The configured endpoint could not be asked. {error}")
     for server in find_local_servers():
         rows += [_row(model, server.title, api_base=server.api_base) for model in server.models]
-    return list({(row["model"], row["api_base"]): row for row in rows}.values())
+    cards = _kept_cards(places)
+    unique = {(row["model"], row["api_base"]): row for row in rows}
+    return [{**row, **_card_cells(cards.get(key), row["size_bytes"] is not None)} for key, row in unique.items()]
+
+
+def _card_cells(card: CapabilityCard | None, in_process: bool) -> Row:
+    """Return how a model calls functions, in a word, and its whole card; what runs inside memos has none."""
+    from dataclasses import asdict
+
+    unknown = "" if in_process else "?"
+    return {"calls": _calls_in_a_word(card) if card else unknown, "card": asdict(card) if card else None}
+
+
+def _calls_in_a_word(card: CapabilityCard) -> str:
+    """Return `native`, `JSON` or `none`, or `?` where nobody has seen the model's best format obeyed."""
+    from memos.llm.capability_card import FormatName
+
+    best = card.best()
+    if best is FormatName.PLAIN:
+        return "none"
+    if not card.record(best).obeyed:
+        return "?"
+    return "native" if best is FormatName.NATIVE else "JSON"
+
+
+def _kept_cards(places: Places) -> dict[tuple[str, str], CapabilityCard]:
+    """Return the cards that are kept, by model and endpoint. A database is not created by looking."""
+    if not places.database.exists():
+        return {}
+    from memos.llm.capability_card import CapabilityCard
+    from memos.storage.database import Database
+    from memos.storage.model_notes import ModelNotes
+
+    try:
+        database = Database.open(places.database)
+        try:
+            kept = ModelNotes(database).cards()
+        finally:
+            database.close()
+    except MemosError as error:
+        note(f"What was measured of the models cannot be read. {error}")
+        return {}
+    return {key: CapabilityCard.from_json(text) for key, text in kept.items()}
 
 
 def _row(model: str, source: str, *, api_base: str = "", size_bytes: int | None = None, on_disk: bool = False) -> Row:
@@ -157,4 +205,5 @@ def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
 def _model_cells(row: Row) -> dict[str, str]:
     size = f"{row['size_bytes'] / 1e6:,.0f} MB" if row["size_bytes"] else ""
     state = ("on disk" if row["on_disk"] else "fetched on first use") if size else row["api_base"]
-    return {"model": row["model"], "from": row["source"], "size": size, "where": state}
+    where = {"size": size, "where": state}
+    return {"model": row["model"], "from": row["source"], "calls": row["calls"], **where}

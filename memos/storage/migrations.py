@@ -255,6 +255,28 @@ def m002_usage_and_paging(db: SqliteUtilsDatabase) -> None:
         db.conn.execute(statement)
 
 
+_MODEL_NOTES = """
+CREATE TABLE model_notes (                    -- what was learned of a model at an endpoint, as JSON
+    model TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    topic TEXT NOT NULL,                      -- scale:TOKENIZER, or card: what the model really does
+    note TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    PRIMARY KEY (model, endpoint, topic)
+);
+INSERT INTO model_notes (model, endpoint, topic, note, updated_at)
+    SELECT model, endpoint, 'scale:' || tokenizer, scale, updated_at FROM token_scales;
+DROP TABLE token_scales;
+"""
+
+
+@migration()
+def m003_model_notes(db: SqliteUtilsDatabase) -> None:
+    """One table for all that is learned of models: token scales move there, capability cards join them."""
+    for statement in _statements(_MODEL_NOTES):
+        db.conn.execute(statement)
+
+
 def migrate(path: Path, connection: sqlite3.Connection) -> None:
     """Bring the database at `path` to the newest schema: snapshot first, one process at a time, all or nothing each.
 

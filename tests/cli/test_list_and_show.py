@@ -13,12 +13,14 @@ from memos.cli.show import show
 from memos.config import Places, write_config
 from memos.errors import AgentNotFound, DataDamaged
 from memos.kernel.syscalls import KernelSyscalls
+from memos.llm.capability_card import CapabilityCard, FormatName
 from memos.memory.message_rows import event_message
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.search import Search
 from memos.messages import Block, Event, EventKind
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
+from memos.storage.model_notes import ModelNotes
 
 
 @pytest.fixture
@@ -135,6 +137,39 @@ def test_models_of_the_configured_server_are_listed(places: Places, capsys: pyte
         rows = model_rows(capsys)
     assert rows["openai/one"]["source"] == "configured"
     assert rows["openai/two"]["api_base"] == server.url
+
+
+def test_what_was_measured_of_a_model_is_listed_with_it(
+    places: Places, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = ModelNotes(database)
+    with FakeOpenAI(models=("one", "two", "three", "four")) as server:
+        write_config(places.config_file, {"model": "openai/one", "api_base": server.url})
+        native = CapabilityCard(window_tokens=8192).after(FormatName.NATIVE, "obeyed")
+        json_alone = CapabilityCard().after(FormatName.NATIVE, "refused").after(FormatName.JSON_SCHEMA, "obeyed")
+        never = CapabilityCard()
+        for name in (FormatName.NATIVE, FormatName.JSON_SCHEMA, FormatName.JSON_PROMPT):
+            never = never.after(name, "refused")
+        for name, card in (("one", native), ("two", json_alone), ("three", never)):
+            notes.note_card(f"openai/{name}", server.url, card.as_json())
+        notes.note_card("openai/four", "http://elsewhere/v1", native.as_json())
+        notes.store()
+        rows = model_rows(capsys)
+        assert list_things("models", as_json=False) == 0
+    words = {name: rows[f"openai/{name}"]["calls"] for name in server.models}
+    assert words == {"one": "native", "two": "JSON", "three": "none", "four": "?"}
+    assert rows["openai/four"]["card"] is None and rows["builtin/tiny"]["calls"] == ""
+    card = rows["openai/one"]["card"]
+    assert isinstance(card, dict) and card["window_tokens"] == 8192
+    assert card["formats"] == {"native": {"obeyed": 1, "failures": 0, "refused": False}}
+    heading, *lines = printed(capsys).splitlines()
+    assert heading.split() == ["model", "from", "calls", "size", "where"]
+    assert any(line.split()[:3] == ["openai/one", "configured", "native"] for line in lines)
+
+
+def test_listing_models_makes_no_database(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    model_rows(capsys)
+    assert not places.database.exists()
 
 
 def test_a_configured_server_that_is_down_is_one_sentence_beside_the_list(

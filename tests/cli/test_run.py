@@ -258,7 +258,7 @@ def test_what_a_server_reports_is_kept_for_the_next_session(home: Path) -> None:
         options = ("-m", "openai/fake-model", "--api-base", server.url)
         assert memos(home, "run", "-p", "Hi.", *options, environ=ONE_SHOT).returncode == 0
         database = Database.open(home / "data" / "memos.db")
-        (row,) = database.query("SELECT * FROM token_scales")
+        (row,) = database.query("SELECT * FROM model_notes WHERE topic LIKE 'scale:%'")
         database.close()
         assert (row["model"], row["endpoint"]) == ("openai/fake-model", server.url)
-        assert json.loads(row["scale"])["observations"][0][3] == 4000
+        assert json.loads(row["note"])["observations"][0][3] == 4000

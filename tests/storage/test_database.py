@@ -14,6 +14,7 @@ from memos.messages import Block
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agents
 from memos.storage.database import SCHEMA_VERSION, Database
+from memos.storage.model_notes import ModelNotes
 
 
 @pytest.fixture
@@ -120,6 +121,27 @@ def test_the_golden_database_of_schema_1_opens_and_keeps_every_row(tmp_path: Pat
     assert [row["rowid"] for row in found] == [1]
     assert database.query("SELECT recall, archival FROM counts")[0][:] == (1, 1)
     database.close()
+
+
+def test_a_database_of_schema_2_keeps_what_was_learned_of_models(tmp_path: Path) -> None:
+    path = tmp_path / "memos.db"
+    with sqlite3.connect(path) as connection:
+        for number in (1, 2):
+            golden = Path(__file__).parent / "golden" / f"schema-{number}.sql"
+            connection.executescript(golden.read_text(encoding="utf-8"))
+        connection.execute("PRAGMA user_version = 2")
+    database = Database.open(path)
+    notes = ModelNotes(database)
+    scales = {"cl100k_base": '{"observations": []}', "bytes": "B"}
+    assert notes.load("openai/one", "http://127.0.0.1:8080/v1") == scales
+    assert notes.load("anthropic/two", "") == {"cl100k_base": "C"}
+    assert notes.load_card("openai/one", "http://127.0.0.1:8080/v1") == ""
+    kept = database.query("SELECT updated_at FROM model_notes WHERE note = 'C'")
+    assert [row["updated_at"] for row in kept] == ["2026-11-24T10:00:02+00:00"]
+    assert not database.query("SELECT name FROM sqlite_master WHERE name = 'token_scales'")
+    assert Agents(database).get("golden").summary == "What was before."
+    database.close()
+    assert path.with_suffix(f".before-schema-{SCHEMA_VERSION}.db").exists()
 
 
 def test_agents_are_found_whatever_the_case_and_missing_ones_name_the_next_step(database: Database) -> None:
