@@ -131,10 +131,6 @@ class Kernel:
         """The processor that runs the next step."""
         return self.machine.processors.current
 
-    @processor.setter
-    def processor(self, processor: Processor) -> None:
-        self.machine.processors = ProcessorLine(processor)
-
     # --- the task ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:

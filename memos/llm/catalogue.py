@@ -158,9 +158,10 @@ def key_variables(prefix: str) -> tuple[str, ...]:
 
 def is_near(model: str, api_base: str) -> bool:
     """Whether the model's server is on this computer or its network, as far as the address or the provider tells."""
-    if not api_base:
+    server = api_base or redirection(model)
+    if not server:
         return provider_of(model) in KEYLESS_PREFIXES
-    host = urlsplit(api_base).hostname or ""
+    host = urlsplit(server).hostname or ""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
