@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from memos.llm.quick_httpx import is_loopback, spare_unused_parts
+
 if TYPE_CHECKING:
     import httpx
 
@@ -26,16 +28,17 @@ _MODEL_KEYS = ("max_model_len", "loaded_context_length", "context_length", "cont
 
 async def window_of(model: str, api_base: str, key: str | None = None, *, timeout_s: float = 2.0) -> int | None:
     """Ask the server at `api_base` for the window of `model` (`prefix/name`), in tokens; None where it does not say."""
+    spare_unused_parts()
     import httpx
 
     prefix, _, name = model.partition("/")
     headers = {"authorization": f"Bearer {key}"} if key and key.isascii() and key.isprintable() else {}
     try:
-        host = urlsplit(api_base).hostname or ""
-        loopback = host in ("localhost", "::1") or host.startswith("127.")
+        address = urlsplit(api_base)
+        loopback, encrypted = is_loopback(address.hostname or ""), address.scheme == "https"
         async with (
             asyncio.timeout(timeout_s),
-            httpx.AsyncClient(trust_env=not loopback, timeout=timeout_s, headers=headers) as client,
+            httpx.AsyncClient(trust_env=not loopback, timeout=timeout_s, headers=headers, verify=encrypted) as client,
         ):
             ask = _ollama if prefix in _OLLAMA_PREFIXES else _openai_like
             return await ask(client, api_base.rstrip("/"), name)
