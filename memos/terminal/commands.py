@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from rich.text import Text
 
@@ -154,7 +155,7 @@ async def model(context: CommandContext, argument: str) -> None:
     """
     models = context.session.models
     if not argument:
-        lines = [*models.describe(), "/model NAME switches."]
+        lines: Sequence[str] = [*models.describe(), "/model NAME switches."]
     else:
         context.check_writable()
         name, flag, address = f" {argument}".partition(" --api-base")
