@@ -254,6 +254,7 @@ class AgentModels:
         machine.limits = limits_of(settings.config)
         machine.main_context.paging = paging_of(settings.config)
         if line is not None:
+            machine.main_context.forget_refusals(settings.config.model)
             self._retired.append(machine.processors)
             task = asyncio.create_task(self._retire(machine.processors))
             self._retiring.add(task)

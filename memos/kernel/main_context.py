@@ -202,6 +202,11 @@ class MainContext:
         self.gauge = None
         return True
 
+    def forget_refusals(self, model: str) -> None:
+        """Forget how small the window of a model was found to be, and that it was asked for: its server is another."""
+        self._caps.pop(model, None)
+        self._asked.discard(model)
+
     def accepted(self, processor: Processor, usage: TokenUsage) -> None:
         """Take note that the newest prompt was answered, and of what its provider counted."""
         self._refusals = 0

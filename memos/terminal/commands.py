@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -134,7 +135,7 @@ def _say_edit(context: CommandContext, edit: Revision) -> None:
 
 @command("usage")
 async def show_usage(context: CommandContext, argument: str) -> None:
-    """Show what this agent's model calls used and cost, today and in all.
+    """Show what this agent's model calls used and cost, today and in all, and which models answered.
 
     `memos usage` has it by day and model. Where a model does not report tokens, or its price is not known, it says so.
     """
@@ -143,6 +144,11 @@ async def show_usage(context: CommandContext, argument: str) -> None:
     for label, since in (("Today", today), ("In all", None)):
         spent = await asyncio.to_thread(ledger.spent, agent_id=agent_id, since=since)
         context.say(f"{label}: {sentence(spent)}.")
+    by_model = Counter[str]()
+    for total in await asyncio.to_thread(ledger.totals, agent_id=agent_id):
+        by_model[total.model] += total.spent.calls
+    if len(by_model) > 1:
+        context.say(f"Calls by model: {', '.join(f'{safe_line(name)} {n:,}' for name, n in by_model.most_common())}.")
 
 
 @command("model", argument="[MODEL]", complete=lambda session: session.models.names())

@@ -210,11 +210,13 @@ def test_usage_shows_this_agents_today_and_total(tmp_path: Path) -> None:
     before = utc_now() - timedelta(days=2)
     for agent_id in (desk.home.agent.id, other.id):
         desk.home.ledger.record(agent_id, "t", ModelCall("a/b", "chat", TokenUsage(1_200, 34, 1_000), 0.0125))
-    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("c/d", "chat", created_at=before))
+    for _ in range(2):
+        desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("c/d", "chat", created_at=before))
     assert desk.run("/usage").splitlines() == [
         "Today: 1 call; tokens in: 1,200, of these cached: 1,000, out: 34; USD: 0.0125.",
-        "In all: 2 calls; tokens in: 1,200 + unknown, of these cached: 1,000, out: 34 + unknown;"
+        "In all: 3 calls; tokens in: 1,200 + unknown, of these cached: 1,000, out: 34 + unknown;"
         " USD: 0.0125 + unknown.",
+        "Calls by model: c/d 2, a/b 1.",
     ]
 
 
