@@ -69,3 +69,12 @@ def test_sampling_parameters_have_openais_names_and_unset_ones_are_left_out() ->
         "seed": 0,
         "reasoning_effort": "low",
     }
+
+
+def test_a_road_that_does_not_lead_to_the_model_is_one_sentence(tmp_path: Path) -> None:
+    places, environ = Places.find({"MEMOS_HOME": str(tmp_path)}), {"ANTHROPIC_API_KEY": "sk-x"}
+    with pytest.raises(BadInput, match='anthropic/x has no OpenAI-compatible address, which road "httpx" needs'):
+        processor_for(settings(model="anthropic/x", road="httpx"), places, environ)
+    assert processor_for(settings(model="anthropic/x"), places, environ).model == "anthropic/x"
+    forced = settings(model="openai/x", api_base="http://127.0.0.1:9/v1", road="litellm")
+    assert processor_for(forced, places, environ).model == "openai/x"
