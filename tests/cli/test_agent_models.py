@@ -371,6 +371,7 @@ def test_an_address_that_is_named_wins_and_may_be_the_providers_own(home: Home, 
         ("anthropic/x", "ANTHROPIC_API_KEY is not set"),
         ("gguf:/nowhere.gguf", "/nowhere.gguf"),
         ("builtin/huge", "There is no built-in model builtin/huge."),
+        ("builtin/small", "1,117 MB from"),  # a gigabyte is not fetched in the middle of a conversation
         ("scripted:/nowhere.json", "cannot be read"),
     ],
 )
