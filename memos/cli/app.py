@@ -220,6 +220,27 @@ def reindex_command(
     return reindex(_flags(assignments), everything=everything, yes=yes, as_json=as_json)
 
 
+@app.command("doctor")
+def doctor_command(
+    fix: Annotated[bool, typer.Option("--fix", help="Close to others what they can read.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Try out the model with a few small calls.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before those calls.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no endpoint anything.")] = False,
+    model: Model = None,
+    api_base: ApiBase = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look whether all is well, and say what to do where it is not.
+
+    Versions, folders, disk, the database, settings, model, key, endpoint, window, what the model can do, the embedder
+    and its vectors. Nobody is contacted but the model's endpoint. The exit code is that of the first failure.
+    """
+    from memos.cli.doctor import Wanted, doctor
+
+    flags = _flags(None, model=model, api_base=api_base)
+    return doctor(Wanted(flags, fix=fix, probe=probe, yes=yes, offline=offline, as_json=as_json))
+
+
 bench_app = typer.Typer(rich_markup_mode=None, help="Measure how well a model does its work, and search.")
 app.add_typer(bench_app, name="bench")
 

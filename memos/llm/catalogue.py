@@ -15,6 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from memos.llm.prices import cost_usd
+from memos.messages import TokenUsage
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -149,6 +152,11 @@ def caches_prompts(model: str) -> bool | None:
     names = (model, model.partition("/")[2], last, last[last.find("anthropic.") :] if "anthropic." in last else last)
     rows = [_table()[name] for name in names if name in _table()]
     return next((bool(row.get("supports_prompt_caching")) for row in rows), None)
+
+
+def listed_cost_usd(model: str, usage: TokenUsage) -> float | None:
+    """Return what an inference costs at the provider's own address, by litellm's table; None where it does not say."""
+    return cost_usd(_table(), model, usage)
 
 
 @functools.cache
