@@ -37,7 +37,6 @@ from memos.storage.usage_ledger import ModelCall, UsageLedger
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
-    from memos.llm.litellm_processor import LitellmProcessor
     from memos.llm.processor import Processor
 
 
@@ -78,23 +77,46 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 
     processor = processor_for(settings, places, environ)
     prefix = provider_of(settings.config.model)
-    if is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
-        await _remote(settings, places, environ).check()
+    check = getattr(processor, "check", None)
+    if check and is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
+        await check()
     await processor.aclose()
 
 
 def _remote(
     settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
-) -> LitellmProcessor:
-    from memos.llm.litellm_processor import NO_KEY, LitellmProcessor
+) -> Processor:
+    from memos.llm.catalogue import name_at_endpoint, openai_address
+    from memos.llm.httpx_road import HttpxRoad
+    from memos.llm.remote_processor import Patience, RemoteProcessor
+    from memos.llm.road import NO_KEY
 
-    config = settings.config
-    key = _key(settings, places, environ, config.model, "memos configure")
+    config, timeouts = settings.config, settings.config.timeouts
+    # A provider's key from the environment never goes to another server.
+    key = _key(settings, places, environ, config.model, "memos configure") or (NO_KEY if config.api_base else None)
+    params = {"temperature": config.temperature, "max_tokens": config.max_reply_tokens or None}
+    address = openai_address(config.model, config.api_base)
+    if not address:
+        return _by_litellm(config, key, notes)
+    return RemoteProcessor(
+        config.model,
+        HttpxRoad(name_at_endpoint(config.model), address, key, connect_timeout_s=timeouts.connect_s),
+        api_base=config.api_base or None,
+        api_key=key,
+        window_tokens=config.window_tokens or None,
+        params={name: value for name, value in params.items() if value is not None},
+        patience=Patience(timeouts.first_byte_s, timeouts.gap_s),
+        notes=notes,
+    )
+
+
+def _by_litellm(config: Config, key: str | None, notes: ModelNotes | None) -> Processor:
+    from memos.llm.litellm_processor import LitellmProcessor
+
     return LitellmProcessor(
         config.model,
         api_base=config.api_base or None,
-        # A provider's key from the environment never goes to another server: litellm would send it there.
-        api_key=key or (NO_KEY if config.api_base else None),
+        api_key=key,
         window_tokens=config.window_tokens or None,
         max_reply_tokens=config.max_reply_tokens or None,
         temperature=config.temperature,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memos.errors import FunctionFailed
-from memos.functions.table import HEARTBEAT_ARGUMENT, Function
+from memos.functions.table import HEARTBEAT_ARGUMENT, THOUGHTS_ARGUMENT, Function
 from memos.safe_text import storable
 
 RAW_LIMIT_CHARS = 65_536
@@ -28,6 +28,7 @@ def parse_arguments(raw: str, function: Function) -> tuple[dict[str, Any], bool]
     if len(raw) > RAW_LIMIT_CHARS:
         raise FunctionFailed(f"The arguments are longer than {RAW_LIMIT_CHARS} characters; send less at a time.")
     given, mended = _parsed(raw)
+    given.pop(THOUGHTS_ARGUMENT, None)
     heartbeat = function.asks_heartbeat and _boolean(given.pop(HEARTBEAT_ARGUMENT, False), HEARTBEAT_ARGUMENT)
     return _checked(given, function, refuse_unknown=mended), heartbeat
 

@@ -18,6 +18,8 @@ Method = TypeVar("Method", bound=Callable[..., str])
 ALWAYS_ALLOWED = "send_message"
 """Without it an agent could not speak."""
 HEARTBEAT_ARGUMENT = "request_heartbeat"
+THOUGHTS_ARGUMENT = "inner_thoughts"
+"""Where a model that writes nothing beside its calls puts its inner monologue; no function has an argument so named."""
 _HEARTBEAT_PARAMETER = {
     "type": "boolean",
     "description": "true: go on right after this.",

@@ -10,7 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from memos.messages import Finish, Reply
+
+if TYPE_CHECKING:
+    from memos.llm.reply_decoder import Seen
 
 
 class FormatName(StrEnum):
@@ -33,6 +38,10 @@ LADDER = (FormatName.NATIVE, FormatName.JSON_SCHEMA, FormatName.JSON_PROMPT, For
 
 FAILURES_ALLOWED = 2
 """After so many failures in a row the next format is taken."""
+
+_KOBOLDCPP_CONSTANT = (100, 100)
+_LONG_ARGUMENTS_CHARS = 40
+"""Arguments longer than this would come in several pieces if they streamed."""
 
 Reasoning = Literal["none", "field", "tags"]
 Monologue = Literal["content", "argument"]
@@ -129,6 +138,79 @@ def card_of(kept: KeptCards | None, model: str, endpoint: str) -> CapabilityCard
     """Return the card of a model at an endpoint, a blank one where nothing is known."""
     text = kept.load_card(model, endpoint) if kept else ""
     return CapabilityCard.from_json(text) if text else CapabilityCard()
+
+
+def learnt(card: CapabilityCard, name: FormatName, seen: Seen, reply: Reply, *, streamed: bool) -> CapabilityCard:
+    """Return the card after a reply to a prompt that offered functions in the format `name`."""
+    how = _how_used(card.record(name), name, seen, reply)
+    if how is not None and not (how == "obeyed" and card.record(name).usable and card.record(name).obeyed):
+        card = card.after(name, how)  # the count of obeyed calls is of no use beyond one: no write at every turn
+    calls = max(seen.native_calls, seen.text_calls)
+    return replace(
+        card,
+        parallel_calls=True if calls > 1 else card.parallel_calls,
+        streams_arguments=_streams(card, seen) if streamed else card.streams_arguments,
+        honest_usage=_honest(reply) if reply.finish is Finish.STOP else card.honest_usage,
+        reasoning=seen.reasoning if seen.reasoning != "none" else card.reasoning or "none",
+        **_monologue(card, seen),
+    )
+
+
+def _how_used(record: FormatRecord, name: FormatName, seen: Seen, reply: Reply) -> HowUsed | None:
+    """Return how the reply used its format; None where it says nothing of it."""
+    if reply.finish is not Finish.STOP or name is FormatName.PLAIN:
+        return None
+    if name is not FormatName.NATIVE:
+        if seen.text_calls and not seen.broken:
+            return "obeyed"
+        return "failed" if seen.broken or reply.text.strip() else None
+    if seen.broken or (seen.text_calls and not seen.native_calls):
+        return "failed"
+    if seen.native_calls:
+        return "obeyed"
+    # Plain text is an answer too, of a model that has been seen to call.
+    return "failed" if reply.text.strip() and not record.obeyed else None
+
+
+def _streams(card: CapabilityCard, seen: Seen) -> bool | None:
+    if seen.argument_pieces > 1:
+        return True
+    return False if seen.argument_chars > _LONG_ARGUMENTS_CHARS else card.streams_arguments
+
+
+def _honest(reply: Reply) -> bool:
+    usage = reply.usage
+    return bool(usage.prompt_tokens) and (usage.prompt_tokens, usage.reply_tokens) != _KOBOLDCPP_CONSTANT
+
+
+def _monologue(card: CapabilityCard, seen: Seen) -> dict[str, Any]:
+    """Return where the thoughts come, once that has been seen; asked for as an argument after two silent calls."""
+    if not seen.native_calls or card.monologue == "argument":
+        return {}
+    if seen.words:
+        return {"monologue": "content", "silent_calls": 0}
+    if card.monologue == "content" or seen.reasoning != "none":
+        return {}
+    silent = card.silent_calls + 1
+    return {"silent_calls": silent, "monologue": "argument" if silent >= FAILURES_ALLOWED else None}
+
+
+def told_change(before: CapabilityCard, after: CapabilityCard, model: str) -> str:
+    """Return one sentence where the best format is another one now; empty where it is not."""
+    old, new = before.best(), after.best()
+    if old is new:
+        return ""
+    why = "refuses" if after.record(old).refused else f"did not keep to, {FAILURES_ALLOWED} times,"
+    return f"{model} {why} {_WORDS[old]}; from now on it gets {_WORDS[new]}. memos doctor --probe tries all again."
+
+
+_WORDS = {
+    FormatName.NATIVE: "functions as the API has them",
+    FormatName.JSON_SCHEMA: "functions as JSON under a schema",
+    FormatName.GRAMMAR: "functions as JSON under a grammar",
+    FormatName.JSON_PROMPT: "functions as JSON asked for in words",
+    FormatName.PLAIN: "no functions: it can talk, but not save or search by itself",
+}
 
 
 def rows(card: CapabilityCard) -> list[tuple[str, str]]:

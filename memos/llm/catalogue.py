@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,13 +16,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from memos.llm.prices import cost_usd
-from memos.messages import TokenUsage
-
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A remote provider. `models_url` answers with its models; empty where there is no such address to ask."""
+    """A remote provider. `models_url` answers with its models; empty where there is no such address to ask.
+
+    `address` is where it takes chat requests in OpenAI's form; empty where it has a form of its own.
+    """
 
     prefix: str
     title: str
@@ -30,10 +31,13 @@ class Provider:
     key_style: Literal["bearer", "x-api-key"] = "bearer"
     signs: tuple[str, ...] = ()
     """Variables that show the user has access in another way than by a key."""
+    address: str = ""
 
 
 PROVIDERS: tuple[Provider, ...] = (
-    Provider("openai", "OpenAI", ("OPENAI_API_KEY",), "https://api.openai.com/v1/models"),
+    Provider(
+        "openai", "OpenAI", ("OPENAI_API_KEY",), "https://api.openai.com/v1/models", address="https://api.openai.com/v1"
+    ),
     Provider(
         "anthropic", "Anthropic", ("ANTHROPIC_API_KEY",), "https://api.anthropic.com/v1/models?limit=1000", "x-api-key"
     ),
@@ -43,21 +47,56 @@ PROVIDERS: tuple[Provider, ...] = (
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         "https://generativelanguage.googleapis.com/v1beta/openai/models",
     ),
-    Provider("groq", "Groq", ("GROQ_API_KEY",), "https://api.groq.com/openai/v1/models"),
-    Provider("mistral", "Mistral", ("MISTRAL_API_KEY",), "https://api.mistral.ai/v1/models"),
-    Provider("openrouter", "OpenRouter", ("OPENROUTER_API_KEY",), "https://openrouter.ai/api/v1/models"),
-    Provider("deepseek", "DeepSeek", ("DEEPSEEK_API_KEY",), "https://api.deepseek.com/models"),
-    Provider("xai", "xAI", ("XAI_API_KEY",), "https://api.x.ai/v1/models"),
     Provider(
-        "together_ai", "Together", ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"), "https://api.together.xyz/v1/models"
+        "groq",
+        "Groq",
+        ("GROQ_API_KEY",),
+        "https://api.groq.com/openai/v1/models",
+        address="https://api.groq.com/openai/v1",
+    ),
+    Provider(
+        "mistral",
+        "Mistral",
+        ("MISTRAL_API_KEY",),
+        "https://api.mistral.ai/v1/models",
+        address="https://api.mistral.ai/v1",
+    ),
+    Provider(
+        "openrouter",
+        "OpenRouter",
+        ("OPENROUTER_API_KEY",),
+        "https://openrouter.ai/api/v1/models",
+        address="https://openrouter.ai/api/v1",
+    ),
+    Provider(
+        "deepseek",
+        "DeepSeek",
+        ("DEEPSEEK_API_KEY",),
+        "https://api.deepseek.com/models",
+        address="https://api.deepseek.com/v1",
+    ),
+    Provider("xai", "xAI", ("XAI_API_KEY",), "https://api.x.ai/v1/models", address="https://api.x.ai/v1"),
+    Provider(
+        "together_ai",
+        "Together",
+        ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
+        "https://api.together.xyz/v1/models",
+        address="https://api.together.xyz/v1",
     ),
     Provider(
         "fireworks_ai",
         "Fireworks",
         ("FIREWORKS_AI_API_KEY", "FIREWORKS_API_KEY"),
         "https://api.fireworks.ai/inference/v1/models",
+        address="https://api.fireworks.ai/inference/v1",
     ),
-    Provider("cerebras", "Cerebras", ("CEREBRAS_API_KEY",), "https://api.cerebras.ai/v1/models"),
+    Provider(
+        "cerebras",
+        "Cerebras",
+        ("CEREBRAS_API_KEY",),
+        "https://api.cerebras.ai/v1/models",
+        address="https://api.cerebras.ai/v1",
+    ),
     Provider("bedrock", "Amazon Bedrock", ("AWS_BEARER_TOKEN_BEDROCK",), signs=("AWS_ACCESS_KEY_ID", "AWS_PROFILE")),
 )
 
@@ -154,9 +193,40 @@ def caches_prompts(model: str) -> bool | None:
     return next((bool(row.get("supports_prompt_caching")) for row in rows), None)
 
 
-def listed_cost_usd(model: str, usage: TokenUsage) -> float | None:
-    """Return what an inference costs at the provider's own address, by litellm's table; None where it does not say."""
-    return cost_usd(_table(), model, usage)
+def openai_address(model: str, api_base: str = "") -> str:
+    """Return where a model takes chat requests in OpenAI's form: the user's server, the environment's, the provider's.
+
+    Empty where its provider has a form of its own, or nobody knows it.
+    """
+    prefix = provider_of(model)
+    known = provider(prefix)
+    local = next((kind for kind in LOCAL_SERVERS if kind.prefix == prefix and kind.api_path), None)
+    if not (known and known.address) and local is None and prefix not in ("openai", "llamafile"):
+        return ""
+    usual = known.address if known else f"http://127.0.0.1:{local.port}{local.api_path}" if local else ""
+    return api_base or redirection(model) or usual
+
+
+def name_at_endpoint(model: str) -> str:
+    """Return what a model is called at its endpoint: without our prefix for its provider."""
+    return model.partition("/")[2] if "/" in model else model
+
+
+def redirection(model: str) -> str:
+    """Return the address that the environment names for a provider, as litellm would follow it; empty for none."""
+    prefix = model.partition("/")[0].upper() if "/" in model else "OPENAI"
+    names = () if prefix == "AZURE" else (f"{prefix}_API_BASE", f"{prefix}_BASE_URL")
+    return next(filter(None, (os.environ.get(name, "").strip() for name in names)), "")
+
+
+def is_redirected(model: str) -> bool:
+    """Whether the environment names another address for the provider than its own."""
+    return bool(redirection(model))
+
+
+def price_table() -> Mapping[str, Mapping[str, Any]]:
+    """Return what litellm's table says of each model, prices included."""
+    return _table()
 
 
 @functools.cache

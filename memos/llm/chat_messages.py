@@ -36,11 +36,12 @@ _TEXT_KEYS = {EventKind.HEARTBEAT: "reason"}
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def chat_messages(prompt: Prompt) -> list[ChatMessage]:
+def chat_messages(prompt: Prompt, *, signed: bool = False) -> list[ChatMessage]:
     """Return `prompt` as chat messages: the system message, then the queue in order.
 
     Its profile `small` puts the blocks beside the newest event in place of the system message: an edit then costs an
-    engine without much speed a few dozen tokens to read again, not the whole queue.
+    engine without much speed a few dozen tokens to read again, not the whole queue. `signed`: a provider's blocks of
+    thought go back to it beside the calls they led to.
 
     Raises: MemosError (a bug) when a call lacks its one result, a result its call, or two calls share an id.
     """
@@ -54,7 +55,7 @@ def chat_messages(prompt: Prompt) -> list[ChatMessage]:
     newest = next((m.id for m in reversed(prompt.queue) if m.role == "user"), None)
     for row in prompt.queue:
         if row.id != newest or row.role != "user":
-            messages += row_messages(row)
+            messages += [_with_blocks(message, row) for message in row_messages(row)] if signed else row_messages(row)
         else:
             packet = event_packet(row, newest_state(prompt.counters, prompt.blocks))
             content = f"{blocks}\n\n{packet}" if prompt.profile == "small" and blocks else packet
@@ -68,6 +69,11 @@ def row_messages(row: Message) -> list[ChatMessage]:
     The text depends on the stored row alone.
     """
     return _reply_or_result(row) if row.role != "user" else [{"role": "user", "content": event_packet(row)}]
+
+
+def _with_blocks(message: ChatMessage, row: Message) -> ChatMessage:
+    blocks = (row.reasoning or {}).get("signed")
+    return {**message, "thinking_blocks": blocks} if blocks and message.get("tool_calls") else message
 
 
 def tools(functions: Iterable[FunctionSchema]) -> list[dict[str, Any]]:

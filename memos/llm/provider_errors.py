@@ -10,7 +10,7 @@ import email.utils
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from memos.errors import (
@@ -38,6 +38,23 @@ _OVERFLOW = re.compile(
 _FILTER = re.compile(
     r"content[_ ]filter|content management policy|responsibleaipolicy|content[_ ]policy|safety system", re.IGNORECASE
 )
+_NO_TOOLS = re.compile(
+    # Ollama, OpenRouter, vLLM, llama.cpp, Bedrock and LM Studio, in this order.
+    r"does not support (tools|tool use|function call)|no endpoints found that support tool use"
+    r"|tool choice requires|tools? param(eter)? requires|doesn't support tool use"
+    r"|(tools?|function[ _]call\w*|tool[ _](use|call\w*))\W{0,3} (is|are) not (supported|enabled|available)",
+    re.IGNORECASE,
+)
+OPTIONAL_FIELDS = frozenset(
+    {"stream_options", "tool_choice", "temperature", "top_p", "seed", "reasoning_effort", "max_tokens", "grammar"}
+)
+"""Fields of a request that can be left out, where an endpoint does not take them."""
+_FIELD = rf"\b({'|'.join(sorted(OPTIONAL_FIELDS | {'response_format'}))})\b"
+_NO = (
+    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|not supported|not permitted|not allowed|extra"
+    r"|does not support|doesn't support|must be)"
+)
+_NO_FIELD = re.compile(rf"{_NO}[^.]{{0,60}}?{_FIELD}|{_FIELD}[^.]{{0,60}}?{_NO}", re.IGNORECASE)
 _NO_KEY = re.compile(r"missing credentials|api_key client option must be set|missing .{0,20}api[ _]key", re.IGNORECASE)
 _NO_PROVIDER = re.compile(r"llm provider not provided", re.IGNORECASE)
 _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE)
@@ -70,11 +87,27 @@ class Failure:
     error: MemosError
     passing: bool = False
     retry_after_s: float | None = None
+    refuses: str = ""
+    """What of the request the endpoint does not take: `tools`, `response_format`, or another field of the body."""
 
 
 def failure_of(error: BaseException, who: str, model: str, secrets: Iterable[str] = ()) -> Failure:
     """Tell what `error` means. `who` names the provider or endpoint; `secrets` never appear in the sentence."""
-    error = _innermost(error)
+    failure = _failure_of(_innermost(error), who, model, secrets)
+    refused = isinstance(failure.error, ProcessorRefused) and type(failure.error) is ProcessorRefused
+    return replace(failure, refuses=refused_field(_raw_text(error))) if refused else failure
+
+
+def refused_field(text: str) -> str:
+    """Return which part of a request an endpoint's refusal is about, by its words; empty where it does not say."""
+    if _NO_TOOLS.search(text):
+        return "tools"
+    if found := _NO_FIELD.search(text):
+        return str(next(filter(None, found.groups()))).lower()
+    return ""
+
+
+def _failure_of(error: BaseException, who: str, model: str, secrets: Iterable[str]) -> Failure:
     names = {kind.__name__ for kind in type(error).__mro__}
     status = _status(error)
     said = provider_text(error, secrets)
@@ -160,7 +193,7 @@ def _known_by_status(
     ):
         if applies:
             return Failure(ProcessorRefused(what, next_step))
-    if names & {"APIConnectionError", "APIError"}:
+    if names & {"APIConnectionError", "APIError", "NoUsableAnswer", "WireError"}:
         return Failure(ProcessorUnreachable(f"{who} gave no usable answer{quoted}", _AGAIN), passing=True)
     return None
 
@@ -181,7 +214,7 @@ def unplaced_model(model: str) -> BadInput:
 
 def retry_after_s(error: BaseException, now: datetime | None = None) -> float | None:
     """Return how many seconds the provider asks to wait (`retry-after-ms`, `retry-after` in seconds or as a date)."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    headers = getattr(error, "headers", None) or getattr(getattr(error, "response", None), "headers", None) or {}
     if not headers.get("retry-after") and not headers.get("retry-after-ms"):
         headers = getattr(error, "litellm_response_headers", None) or {}
     try:

@@ -22,7 +22,8 @@ class ChatRequest:
 
     `tools` is in the chat API's form. `params` are the sampling parameters under OpenAI's names (`temperature`,
     `top_p`, `max_tokens`, `seed`, `reasoning_effort`). `schema` is a JSON schema that the answer must fit, `grammar`
-    the same as GBNF; a wire that knows neither ignores or refuses them.
+    the same as GBNF; a wire that knows neither ignores or refuses them. `without` names fields of the body that the
+    endpoint does not take. `stable_chars` is how much of the system message never changes.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -31,6 +32,8 @@ class ChatRequest:
     grammar: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = True
+    without: frozenset[str] = frozenset()
+    stable_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,31 @@ class Chunk:
     finish: str | None = None
     usage: TokenUsage | None = None
     signed: tuple[Mapping[str, Any], ...] = ()
+
+
+class WireError(Exception):
+    """An endpoint said no, or reported a failure: `status_code` where it gave one, its words, its headers.
+
+    `failed_generation` is what the model wrote where the endpoint could make no call of it (Groq's tool_use_failed).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status_code: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        failed_generation: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.headers = headers or {}
+        self.failed_generation = failed_generation
+
+
+class NoUsableAnswer(Exception):
+    """An endpoint answered with something that is no reply: a web page, half of a JSON text."""
 
 
 class Road(Protocol):

@@ -38,8 +38,9 @@ from memos.errors import (
     RateLimited,
 )
 from memos.llm.chat_messages import check_pairing
-from memos.llm.growing_reply import SPEECH_FUNCTION, GrowingReply
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS
+from memos.llm.reply_decoder import SPEECH_FUNCTION, ReplyDecoder
+from memos.llm.road import CallPiece, Chunk
 from memos.llm.token_counts import estimated
 from memos.messages import Finish, Prompt, PromptTokens, ReplyPart, TokenUsage
 
@@ -166,12 +167,14 @@ class ScriptedProcessor:
         if reply.error:
             raise ERRORS[reply.error](f"The script says: {reply.error}.", "this reply of the script fails on purpose.")
         finish = _FINISHES[reply.finish]
-        growing = GrowingReply(call.id for row in prompt.queue for call in row.calls)
+        decoder = ReplyDecoder(taken_ids=(call.id for row in prompt.queue for call in row.calls))
         for kind, piece in _pieces(reply, finish):
             await asyncio.sleep(reply.delay_s)
-            for part in _feed(growing, reply, kind, piece):
+            for part in decoder.feed(_chunk(reply, kind, piece)):
                 yield part
-        yield growing.finished(finish)
+        for part in decoder.finish():
+            yield part
+        yield decoder.reply(finish)
 
     def reply_to(self, prompt: Prompt) -> ScriptedReply:
         """Return the first unused reply that fits, which is then used."""
@@ -249,7 +252,7 @@ def _pieces(reply: ScriptedReply, finish: Finish) -> Iterator[tuple[str | int, s
             yield kind, words[start : start + reply.chunk_chars]
 
 
-def _feed(growing: GrowingReply, reply: ScriptedReply, kind: str | int, piece: str) -> Iterable[ReplyPart]:
+def _chunk(reply: ScriptedReply, kind: str | int, piece: str) -> Chunk:
     if isinstance(kind, int):
-        return growing.add_call(kind, None, reply.calls[kind].name, piece)
-    return growing.add_reasoning(piece) if kind == "reasoning" else growing.add_content(piece)
+        return Chunk(calls=(CallPiece(kind, None, reply.calls[kind].name, piece),))
+    return Chunk(reasoning=piece) if kind == "reasoning" else Chunk(piece)

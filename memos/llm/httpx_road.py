@@ -1,0 +1,289 @@
+"""The road to OpenAI-compatible endpoints, over httpx: OpenAI, Groq, llama.cpp, vLLM, LM Studio, koboldcpp, gateways.
+
+What an endpoint sends is taken as it comes and told apart here, once: deltas or a whole message, calls in three
+spellings, usage in a chunk of its own, an error in the middle of a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from memos.errors import BadInput
+from memos.llm.event_stream import EventStream
+from memos.llm.road import CallPiece, ChatRequest, Chunk, NoUsableAnswer, WireError
+from memos.messages import TokenUsage
+
+if TYPE_CHECKING:
+    import httpx
+
+_DONE = "[DONE]"
+_BODY_LIMIT_BYTES = 8 * 1024 * 1024
+_KEEP_ALIVE_S = 120.0
+"""How long an idle connection is kept: people think between two messages."""
+_AFTERWORD_S = 0.05
+
+
+class HttpxRoad:
+    """One model, `name`, at one address such as `http://127.0.0.1:8080/v1`; usable from one event loop at a time."""
+
+    def __init__(self, name: str, address: str, key: str | None = None, *, connect_timeout_s: float = 10.0) -> None:
+        self._name = name
+        self._address = address.rstrip("/")
+        self._key = key
+        self._connect_timeout_s = connect_timeout_s
+        self._client: httpx.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """There is next to nothing to load."""
+        return True
+
+    async def warm_up(self) -> None:
+        """Import httpx and make the client, before the first message."""
+        await asyncio.to_thread(_import_httpx)
+        self._client_here()
+
+    async def check(self) -> None:
+        """Find out whether the address and the key can be sent at all. Raises: BadInput."""
+        if self._key and not (self._key.isascii() and self._key.isprintable()):
+            raise BadInput("The key has characters in it that no key has.", "paste it again: memos configure")
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
+        """Ask once, as `Road.stream` says. Raises: WireError, NoUsableAnswer, httpx.HTTPError."""
+        client = self._client_here()
+        body = json.dumps(self._body(request), ensure_ascii=False).encode("utf-8", "replace")
+        async with client.stream("POST", f"{self._address}/chat/completions", content=body) as response:
+            if response.status_code != 200:
+                text = (await _bounded_body(response)).decode("utf-8", "replace")
+                error = error_of(_parsed(text), response.status_code, dict(response.headers))
+                if error is not None and error.failed_generation:
+                    yield Chunk(content=error.failed_generation, finish="stop")
+                    return
+                raise error or WireError(text, response.status_code, dict(response.headers))
+            if "text/event-stream" in response.headers.get("content-type", ""):
+                async for chunk in _streamed(response):
+                    yield chunk
+            else:
+                yield _whole(await _bounded_body(response))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.aclose()
+
+    def _client_here(self) -> httpx.AsyncClient:
+        """Return the client of this event loop: its connections belong to the loop they were opened in."""
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            self._client, self._loop = self._new_client(), loop
+        return self._client
+
+    def _new_client(self) -> httpx.AsyncClient:
+        import httpx
+
+        address = urlsplit(self._address)
+        host = address.hostname or ""
+        loopback = host in ("localhost", "::1") or host.startswith("127.")
+        headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
+        return httpx.AsyncClient(
+            headers=headers,
+            # How long silence may last is measured by the caller, who knows whether a first word has come.
+            timeout=httpx.Timeout(None, connect=self._connect_timeout_s),
+            limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE_S),
+            trust_env=not loopback,
+            # Reading the certificates costs as much as a request.
+            verify=address.scheme == "https",
+        )
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self._name, "messages": list(request.messages), **request.params}
+        if "max_tokens" in body and urlsplit(self._address).hostname == "api.openai.com":
+            body["max_completion_tokens"] = body.pop("max_tokens")
+        if request.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        if request.tools:
+            # koboldcpp offers the functions to its model only when tool_choice is there.
+            body |= {"tools": list(request.tools), "tool_choice": "auto"}
+        if request.schema is not None:
+            schema = {"name": "call", "strict": True, "schema": request.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.grammar:
+            body["grammar"] = request.grammar
+        return {name: value for name, value in body.items() if name not in request.without}
+
+
+def _import_httpx() -> None:
+    import httpx  # noqa: F401
+
+
+async def _bounded_body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > _BODY_LIMIT_BYTES:
+            raise NoUsableAnswer(f"its answer is longer than {_BODY_LIMIT_BYTES} bytes")
+    return bytes(body)
+
+
+async def _streamed(response: httpx.Response) -> AsyncGenerator[Chunk]:
+    events, finished, said_something = EventStream(), False, False
+    pieces = response.aiter_bytes()
+    async for piece in pieces:
+        for data in events.feed(piece):
+            if data == _DONE:
+                if said_something and not finished:
+                    yield Chunk(finish="stop")
+                await _read_to_the_end(pieces)
+                return
+            chunk = _event(data)
+            finished = finished or chunk.finish is not None
+            said_something = said_something or bool(chunk.content or chunk.reasoning or chunk.calls)
+            yield chunk
+    for data in events.rest():
+        if data != _DONE:
+            yield _event(data)
+
+
+async def _read_to_the_end(pieces: AsyncIterator[bytes]) -> None:
+    """Read what follows the last event, if it comes at once: only then can the connection serve the next request."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_AFTERWORD_S):
+            async for _ in pieces:
+                pass
+
+
+def _event(data: str) -> Chunk:
+    """Return the chunk of one event. Raises: NoUsableAnswer, WireError."""
+    value = _parsed(data)
+    if not isinstance(value, dict):
+        raise NoUsableAnswer(f"a line of its stream is not JSON: {data[:80]}")
+    if error := error_of(value, None, {}):
+        if error.failed_generation:
+            return Chunk(content=error.failed_generation, finish="stop")
+        raise error
+    return chunk_of(value)
+
+
+def _whole(body: bytes) -> Chunk:
+    """Return the chunk of a reply that came in one piece: a whole one, for its JSON is. Raises: as `_event`."""
+    text = body.decode("utf-8-sig", "replace")
+    value = _parsed(text)
+    if not isinstance(value, dict):
+        raise NoUsableAnswer(text[:2000] or "its answer is empty")
+    if error := error_of(value, None, {}):
+        if error.failed_generation:
+            return Chunk(content=error.failed_generation, finish="stop")
+        raise error
+    chunk = chunk_of(value)
+    if chunk.finish is None and isinstance(value.get("choices"), list) and value["choices"]:
+        return Chunk(chunk.content, chunk.reasoning, chunk.calls, "stop", chunk.usage, chunk.signed)
+    return chunk
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def error_of(value: Any, status: int | None, headers: Mapping[str, str]) -> WireError | None:
+    """Return the error that an answer reports, None where it reports none."""
+    if not isinstance(value, dict):
+        return None
+    told = value.get("error")
+    if told in (None, "", {}) and status is None:
+        return None
+    entry = told if isinstance(told, dict) else value
+    words = entry.get("message") or entry.get("detail") or (told if isinstance(told, str) else None)
+    kinds = [str(entry[key]) for key in ("code", "type") if isinstance(entry.get(key), str)]
+    text = words if isinstance(words, str) else json.dumps(words if words is not None else entry, ensure_ascii=False)
+    code = entry.get("code")
+    number = code if status is None and type(code) is int and 400 <= code < 600 else status
+    failed = entry.get("failed_generation")
+    return WireError(
+        text if not kinds else f"{text} ({', '.join(dict.fromkeys(kinds))})",
+        number,
+        headers,
+        failed_generation=failed if isinstance(failed, str) else "",
+    )
+
+
+def chunk_of(value: Mapping[str, Any]) -> Chunk:
+    """Return what one JSON object of an answer says; fields of the wrong type say nothing."""
+    usage = _usage(value["usage"]) if value.get("usage") else None
+    choices = value.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        return Chunk(usage=usage)
+    finish = choice.get("finish_reason")
+    message = choice.get("delta") or choice.get("message")
+    if not isinstance(message, dict):
+        text = choice.get("text")
+        return Chunk(text if isinstance(text, str) else "", "", (), _word(finish), usage)
+    content = message.get("content")
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    words, inner = (content, "") if isinstance(content, str) else _parts(content)
+    reasoning = thought if isinstance(thought, str) else inner
+    has_calls = message.get("tool_calls") or message.get("function_call")
+    calls = tuple(_pieces(message)) if has_calls else ()
+    return Chunk(words, reasoning, calls, _word(finish), usage)
+
+
+def _word(finish: Any) -> str | None:
+    return finish if isinstance(finish, str) and finish else None
+
+
+def _parts(content: Any) -> tuple[str, str]:
+    """Return the words and the thoughts of a content that comes in parts, as Mistral's does."""
+    words: list[str] = []
+    thoughts: list[str] = []
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, dict):
+            continue
+        if isinstance(part.get("text"), str):
+            words.append(part["text"])
+        elif part.get("thinking"):
+            inner = part["thinking"]
+            thoughts.append(inner if isinstance(inner, str) else _parts(inner)[0])
+    return "".join(words), "".join(thoughts)
+
+
+def _pieces(message: Mapping[str, Any]) -> Iterator[CallPiece]:
+    calls = message.get("tool_calls")
+    for place, call in enumerate(calls if isinstance(calls, list) else ()):
+        if isinstance(call, dict):
+            index = call.get("index", place)
+            yield _piece(index if isinstance(index, int) else place, call.get("id"), call.get("function"))
+    if isinstance(message.get("function_call"), dict):
+        yield _piece(0, None, message["function_call"])
+
+
+def _piece(index: int, call_id: Any, function: Any) -> CallPiece:
+    function = function if isinstance(function, dict) else {}
+    name, arguments = function.get("name"), function.get("arguments")
+    return CallPiece(
+        index, str(call_id) if call_id is not None else None, name if isinstance(name, str) else None, arguments
+    )
+
+
+def _usage(value: Any) -> TokenUsage | None:
+    if not isinstance(value, dict):
+        return None
+    details = value.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    prompt, reply = (_count(value.get(f"{way}_tokens")) for way in ("prompt", "completion"))
+    return TokenUsage(prompt, reply, _count(cached))
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
