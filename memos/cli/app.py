@@ -103,11 +103,12 @@ def configure_command(
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Print each setting and where it comes from.")] = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Try a newly chosen model before it is kept.")] = True,
+    probe: Annotated[bool, typer.Option("--probe", help="Also find out what it can do, by a few small calls.")] = False,
 ) -> int:
     """Choose a model, and change settings."""
     from memos.cli.configure import configure
 
-    return configure(assignments or [], non_interactive=non_interactive, show=show, test=test)
+    return configure(assignments or [], non_interactive=non_interactive, show=show, test=test, probe=probe)
 
 
 @app.command("list")

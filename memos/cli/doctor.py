@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import memos
@@ -13,7 +14,8 @@ from memos.cli.boot import is_remote
 from memos.cli.checks import computer, memory, model
 from memos.cli.checks.finding import Finding, Findings, Status, ok, told, warning
 from memos.cli.checks.subject import Subject
-from memos.cli.printing import print_json, print_styled
+from memos.cli.printing import confirmed, print_json, print_styled
+from memos.cli.probing import Probing, progress
 from memos.config import Places, Settings, read_config
 from memos.errors import BadInput
 from memos.safe_text import safe_line
@@ -63,9 +65,15 @@ class _Visit:
         self._wanted = wanted
         self._database: Database | None = None
         self._subject: Subject | None = None
+        self._failed = False
 
     def findings(self) -> Findings:
         """Yield what each check finds, as it finds it."""
+        for finding in self._all():
+            self._failed = self._failed or finding.status == "fail"
+            yield finding
+
+    def _all(self) -> Findings:
         places, wanted = self._places, self._wanted
         yield from computer.versions()
         yield from told("folders", lambda: computer.folders(places, fix=wanted.fix))
@@ -78,16 +86,16 @@ class _Visit:
             yield from told(check, lambda look=look: look(self._subject))  # type: ignore[misc]
 
     def _looks(self, subject: Subject) -> Mapping[str, Callable[[Subject], Findings]]:
-        remote = subject.model and is_remote(subject.model)
-        of_model = {"key": model.key, "endpoint": model.endpoint, "window": model.window}
-        return {
-            "model": model.chosen,
-            **(of_model if remote else {}),
-            **({"card": model.card} if remote else {}),
-            "embedder": memory.embedder,
-            "vectors": memory.vectors,
-            "agents": memory.agents,
+        of_remote_models = {
+            "key": model.key,
+            "endpoint": model.endpoint,
+            "window": model.window,
+            "probe": self._probe,
+            "card": model.card,
         }
+        of_memory = {"embedder": memory.embedder, "vectors": memory.vectors, "agents": memory.agents}
+        remote = subject.model and is_remote(subject.model)
+        return {"model": model.chosen, **(of_remote_models if remote else {}), **of_memory}
 
     def _store(self) -> Findings:
         """Open the database where there is a sound one."""
@@ -111,6 +119,27 @@ class _Visit:
         if not file.warnings:
             where = self._places.config_file if self._places.config_file.exists() else "none written yet"
             yield ok("settings", f"readable: {where}")
+
+    def _probe(self, subject: Subject) -> Findings:
+        """Try out the model where the user says yes: beforehand, or to a question at a terminal."""
+        wanted = self._wanted
+        can_ask = not wanted.as_json and sys.stdin.isatty() and sys.stderr.isatty()
+        asks = can_ask and not (wanted.offline or self._failed or subject.card().probed)
+        if not (wanted.probe or asks):
+            return
+        probing = Probing.of(subject.settings, self._places, self._environ)
+        if not wanted.yes and not can_ask:
+            raise BadInput(
+                f"The probe makes {probing.cost}, and nobody is there to agree.", "memos doctor --probe --yes"
+            )
+        if not wanted.yes and not confirmed(f"Try out what {subject.model} can do ({probing.cost})?"):
+            yield ok("probe", "not made")
+            return
+        card = probing.run(progress)
+        if self._database is None:
+            self._database = Database.open(self._places.database)
+            self._subject = replace(subject, database=self._database)
+        yield ok("probe", f"{len(probing.plan.probes)} calls made; {len(card.formats)} call formats tried")
 
     def report(self, found: Sequence[Finding], code: int) -> dict[str, Any]:
         """Return what `--json` prints; a field is never taken out, nor changes its meaning."""

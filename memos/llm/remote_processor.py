@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 import urllib.parse
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memos.errors import ContentFiltered, MemosError, ProcessorUnreachable, StreamCut
 from memos.llm.call_formats import CallFormat, Plain, format_named
@@ -36,6 +36,9 @@ from memos.messages import (
     TokenUsage,
     utc_now,
 )
+
+if TYPE_CHECKING:
+    from memos.llm.probe import Probe, Tell
 
 LONGEST_WAIT_S = 30.0
 REPLY_LIMIT_CHARS = 1024 * 1024
@@ -167,6 +170,19 @@ class RemoteProcessor:
         Raises: BadInput, NotConfigured.
         """
         await self._road.check()
+
+    async def probe(self, probes: Sequence[Probe], tell: Tell) -> CapabilityCard:
+        """Make these calls, which the user has agreed to, and keep what they show as the model's card.
+
+        Raises: BadInput, NotConfigured, ProcessorError.
+        """
+        from memos.llm.probe import card_by_probes
+
+        secrets = [self._api_key] if self._api_key else []
+        card = await card_by_probes(self._road, self._model, probes, who=self._who, secrets=secrets, tell=tell)
+        await self._find_window()
+        self._keep(replace(card, window_tokens=self._card.window_tokens))
+        return self._card
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
-from support.command_line import memos
+from support.able_model import able
+from support.command_line import clean_environ, memos
 from support.fake_openai import FakeOpenAI, refused_url
 from support.search_home import search_home
 
 from memos.cli.checks import computer
 from memos.cli.doctor import Wanted, doctor
+from memos.cli.list import list_things
 from memos.config import Places, write_config
 from memos.errors import BadInput
 from memos.llm.capability_card import CapabilityCard, FormatName
@@ -326,6 +330,54 @@ def test_an_agent_that_is_open_elsewhere_is_named_with_its_process(
     finally:
         lock.release()
     assert Visit(capsys)["agents"]["text"] == "none is open"
+
+
+# --- Probes ---------------------------------------------------------------------------------------------------
+
+
+def test_a_probe_fills_the_card_that_list_shows(
+    places: Places, server: FakeOpenAI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script = able
+    write_config(places.config_file, {"model": "openai/one", "api_base": server.url, "window_tokens": 8192})
+    visit = Visit(capsys, probe=True, yes=True)
+    assert visit.code == 0 and visit["probe"]["text"].startswith("5 calls made")
+    assert visit.report["card"]["probed"] is True and "from a probe" in visit["card"]["text"]
+    assert "calls, native: obeyed" in visit["card"]["text"]
+    requests = len(server.requests)
+    assert list_things("models", as_json=True) == 0
+    listed = {row["model"]: row for row in json.loads(capsys.readouterr().out)}
+    assert listed["openai/one"]["calls"] == "native" and listed["openai/one"]["card"] == visit.report["card"]
+    assert len(server.requests) == requests == 5, "looking costs nothing"
+
+
+def test_a_probe_in_a_script_needs_its_yes_and_names_the_cost(
+    places: Places, server: FakeOpenAI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    visit = Visit(capsys, flags={"model": "openai/one", "api_base": server.url}, probe=True)
+    assert visit.code == 2 and "5 small calls, about " in visit["probe"]["text"]
+    assert visit["probe"]["next_step"] == "memos doctor --probe --yes" and server.requests == []
+
+
+def test_a_probe_of_a_dead_endpoint_is_a_finding(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = {"model": "openai/one", "api_base": refused_url()}
+    visit = Visit(capsys, flags=flags, probe=True, yes=True)
+    assert visit.code == 5 and visit["probe"]["status"] == "fail" and visit["agents"]["status"] == "ok"
+
+
+@pytest.mark.terminal
+@pytest.mark.parametrize("answer", ["y", ""])
+def test_at_a_terminal_the_probe_is_asked_for_with_its_cost(tmp_path: Path, server: FakeOpenAI, answer: str) -> None:
+    server.script = able
+    words = ("doctor", "-m", "openai/one", "--api-base", server.url)
+    environ = clean_environ(tmp_path / "home", TERM="xterm-256color")
+    child = pexpect.spawn(sys.executable, ["-m", "memos", *words], env=environ, encoding="utf-8", timeout=30, cwd="/")
+    child.expect_exact("small calls, about ")
+    assert server.requests == []
+    child.sendline(answer)
+    child.expect(pexpect.EOF)
+    assert len(server.requests) == (5 if answer else 0)
+    assert "obeyed" in child.before if answer else "not made" in child.before
 
 
 def test_probe_and_offline_contradict_each_other(places: Places) -> None:

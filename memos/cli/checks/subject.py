@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memos.config import Key, Places, Settings, find_key
+from memos.cli.endpoint_key import endpoint_key
+from memos.config import Key, Places, Settings
 from memos.llm.capability_card import CapabilityCard, card_of
 from memos.storage.database import Database
 from memos.storage.model_notes import ModelNotes
@@ -29,10 +30,7 @@ class Subject:
 
     def key(self) -> Key | None:
         """Return the key the model's endpoint would get. Raises: BadInput."""
-        from memos.llm.catalogue import key_variables, provider_of
-
-        prefix = provider_of(self.model)
-        return find_key(self.settings, self.places, self.environ, provider=prefix, variables=key_variables(prefix))
+        return endpoint_key(self.settings, self.places, self.environ)
 
     def card(self) -> CapabilityCard:
         """Return what is known of the model at its endpoint. Raises: StorageProblem, DataDamaged."""
