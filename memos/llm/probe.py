@@ -278,7 +278,7 @@ def _card(results: Mapping[Probe, _Result], refusals: Mapping[Probe, MemosError]
     called = one is not None and card.record(_ONE.format).obeyed
     return replace(
         card,
-        parallel_calls=two.notes > 1 if two and two.notes else None,
+        parallel_calls=two.seen.native_calls > 1 if two and two.seen.native_calls else None,
         streams_arguments=one.seen.argument_pieces > 1 if one and called else None,
         honest_usage=_is_honest(results),
         reasoning=_reasoning(result.seen for result in results.values()),
