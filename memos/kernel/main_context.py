@@ -139,7 +139,7 @@ class MainContext:
         if processor.window_tokens is None and processor.model not in self._asked:
             self._asked.add(processor.model)
             publish(Progress("asking for the model's window"))
-            await processor.warm_up()
+            await processor.find_window()
         while True:
             prompt, gauge = await self.measured(processor)
             if processor.window_tokens is None and gauge.fill >= self._paging.warn_at:  # now it matters

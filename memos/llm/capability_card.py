@@ -80,6 +80,8 @@ class CapabilityCard:
     streams_arguments: bool | None = None
     honest_usage: bool | None = None
     window_tokens: int | None = None
+    window_asked: bool = False
+    """Whether the server was asked for its window; many do not say."""
     reasoning: Reasoning | None = None
     monologue: Monologue | None = None
     silent_calls: int = 0

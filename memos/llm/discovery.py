@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from memos.errors import BadInput, ProcessorRefused, ProcessorUnreachable
 from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider, facts
+from memos.llm.quick_httpx import is_loopback, spare_unused_parts
 from memos.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ async def _find(kinds: Sequence[LocalServerKind], timeout_s: float) -> list[Loca
     listening = [kind for kind, is_open in zip(kinds, open_ports, strict=True) if is_open]
     if not listening:
         return []
+    spare_unused_parts()
     import httpx  # noqa: F401  # its import time belongs to the look-out's budget, not to the answers' shares
 
     left_s = max(0.2, deadline - asyncio.get_running_loop().time())
@@ -126,10 +128,11 @@ async def _ask_local(kind: LocalServerKind, timeout_s: float) -> LocalServer | N
 
 async def _ask_models(url: str, headers: dict[str, str], timeout_s: float) -> list[str]:
     """GET the list of models. Neither redirects nor, on loopback, proxies of the environment are followed."""
+    spare_unused_parts()
     import httpx
 
     host = urlsplit(url).hostname or ""
-    loopback = host == "localhost" or host.startswith("127.") or host == "::1"
+    loopback = is_loopback(host)
     shown = safe_line(host)
     try:
         async with (

@@ -171,6 +171,9 @@ class EmbeddedProcessor:
         """Return 0: nobody is paid for a model in the process."""
         return 0.0
 
+    async def find_window(self) -> None:
+        """Do nothing: it is known."""
+
     async def warm_up(self) -> None:
         """Fetch and load the model and let it read its examples, in the worker thread; a message goes before that."""
         loop = asyncio.get_running_loop()

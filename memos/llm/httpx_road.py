@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from memos.errors import BadInput
 from memos.llm.event_stream import EventStream
+from memos.llm.quick_httpx import is_loopback, spare_unused_parts
 from memos.llm.road import CallPiece, ChatRequest, Chunk, NoUsableAnswer, WireError
 from memos.messages import TokenUsage
 
@@ -86,11 +87,11 @@ class HttpxRoad:
         return self._client
 
     def _new_client(self) -> httpx.AsyncClient:
+        spare_unused_parts()
         import httpx
 
         address = urlsplit(self._address)
-        host = address.hostname or ""
-        loopback = host in ("localhost", "::1") or host.startswith("127.")
+        loopback = is_loopback(address.hostname or "")
         headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
@@ -122,6 +123,7 @@ class HttpxRoad:
 
 
 def _import_httpx() -> None:
+    spare_unused_parts()
     import httpx  # noqa: F401
 
 

@@ -115,6 +115,10 @@ class LitellmProcessor:
             return None
         return cost_usd(_imported().result().model_cost, self._model, usage)
 
+    async def find_window(self) -> None:
+        """Ask the server once."""
+        await self.warm_up()
+
     async def warm_up(self) -> None:
         """Load the tokenizer, import litellm, rehearse a call that goes to no wire, all in helper threads: seconds.
 

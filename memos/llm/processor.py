@@ -61,6 +61,10 @@ class Processor(Protocol):
         """Return what an inference of so many tokens cost: 0 in the process, None where nobody knows the price."""
         ...
 
+    async def find_window(self) -> None:
+        """Ask the user's own server how large the window is, where nobody has said and it was never asked."""
+        ...
+
     async def warm_up(self) -> None:
         """Do what can be done before the first prompt (imports, loading weights), off the event loop."""
         ...

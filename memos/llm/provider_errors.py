@@ -24,6 +24,7 @@ from memos.errors import (
     ProcessorUnreachable,
     RateLimited,
 )
+from memos.llm.road import OPTIONAL_FIELDS
 from memos.safe_text import safe_line
 
 # A prompt longer than the window, in the words of OpenAI, Anthropic, Gemini, Bedrock, Groq, llama.cpp, vLLM, Mistral…
@@ -45,10 +46,6 @@ _NO_TOOLS = re.compile(
     r"|(tools?|function[ _]call\w*|tool[ _](use|call\w*))\W{0,3} (is|are) not (supported|enabled|available)",
     re.IGNORECASE,
 )
-OPTIONAL_FIELDS = frozenset(
-    {"stream_options", "tool_choice", "temperature", "top_p", "seed", "reasoning_effort", "max_tokens", "grammar"}
-)
-"""Fields of a request that can be left out, where an endpoint does not take them."""
 _FIELD = rf"\b({'|'.join(sorted(OPTIONAL_FIELDS | {'response_format'}))})\b"
 _NO = (
     r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|not supported|not permitted|not allowed|extra"

@@ -19,9 +19,8 @@ from memos.llm.call_formats import CallFormat, Plain, format_named
 from memos.llm.capability_card import CapabilityCard, FormatName, KeptCards, card_of, learnt, told_change
 from memos.llm.catalogue import facts, is_redirected, price_table
 from memos.llm.prices import cost_usd
-from memos.llm.provider_errors import OPTIONAL_FIELDS, Failure, failure_of
 from memos.llm.reply_decoder import ReplyDecoder
-from memos.llm.road import NO_KEY, ChatRequest, Chunk, Road
+from memos.llm.road import NO_KEY, OPTIONAL_FIELDS, ChatRequest, Chunk, Road
 from memos.llm.server_window import window_of
 from memos.llm.token_counts import KeptScales, TokenCounts
 from memos.messages import (
@@ -39,6 +38,7 @@ from memos.messages import (
 
 if TYPE_CHECKING:
     from memos.llm.probe import Probe, Tell
+    from memos.llm.provider_errors import Failure
 
 LONGEST_WAIT_S = 30.0
 REPLY_LIMIT_CHARS = 1024 * 1024
@@ -161,8 +161,12 @@ class RemoteProcessor:
         """
         await asyncio.to_thread(self._token_counts.load)
         await self._road.warm_up()
-        if self._window_tokens is None:
-            await self._find_window()
+        await self._ask_for_window()
+
+    async def find_window(self) -> None:
+        """Ask the server the user named for its window, unless it was asked before, in this process or another."""
+        if not self._card.window_asked:
+            await self._ask_for_window()
 
     async def check(self) -> None:
         """Check, without contact to anyone, that the model can be meant and its key is there.
@@ -180,8 +184,9 @@ class RemoteProcessor:
 
         secrets = [self._api_key] if self._api_key else []
         card = await card_by_probes(self._road, self._model, probes, who=self._who, secrets=secrets, tell=tell)
-        await self._find_window()
-        self._keep(replace(card, window_tokens=self._card.window_tokens))
+        await self._ask_for_window()
+        told = self._card
+        self._keep(replace(card, window_tokens=told.window_tokens, window_asked=told.window_asked))
         return self._card
 
     async def aclose(self) -> None:
@@ -190,8 +195,10 @@ class RemoteProcessor:
             self._asked_window.cancel()
         await self._road.aclose()
 
-    async def _find_window(self) -> None:
-        """Ask the server the user named for its window, once; without such a server read litellm's list ahead."""
+    async def _ask_for_window(self) -> None:
+        """Ask the server the user named, once a process; without such a server read litellm's list ahead."""
+        if self._window_tokens is not None:
+            return
         if self._api_base is None:
             await asyncio.to_thread(facts, self._model)
             return
@@ -199,8 +206,8 @@ class RemoteProcessor:
             key = None if self._api_key == NO_KEY else self._api_key
             self._asked_window = asyncio.create_task(window_of(self._model, self._api_base, key))
         told = await asyncio.shield(self._asked_window)
-        if told is not None and told != self._card.window_tokens:
-            self._keep(replace(self._card, window_tokens=told))
+        if not self._card.window_asked or (told is not None and told != self._card.window_tokens):
+            self._keep(replace(self._card, window_tokens=told, window_asked=True))
 
     def _keep(self, card: CapabilityCard) -> None:
         self._card = card
@@ -323,6 +330,8 @@ class RemoteProcessor:
         return host or self._model.partition("/")[0]
 
     def _failure(self, error: Exception, waited_s: float) -> Failure:
+        from memos.llm.provider_errors import Failure, failure_of
+
         if isinstance(error, TimeoutError):
             what = f"{self._who} sent nothing for {waited_s:g} s."
             # Not tried again by itself: a slow server would do the same work twice.

@@ -15,6 +15,11 @@ from memos.messages import TokenUsage
 NO_KEY = "none"
 """What a server of one's own gets in place of a key: some refuse a request without any."""
 
+OPTIONAL_FIELDS = frozenset(
+    {"stream_options", "tool_choice", "temperature", "top_p", "seed", "reasoning_effort", "max_tokens", "grammar"}
+)
+"""Fields of a request that can be left out, where an endpoint does not take them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:

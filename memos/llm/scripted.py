@@ -150,6 +150,9 @@ class ScriptedProcessor:
         """Return 0: a script costs nothing."""
         return 0.0
 
+    async def find_window(self) -> None:
+        """Do nothing: it is known."""
+
     async def warm_up(self) -> None:
         """Do nothing: a script is ready."""
 

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from memos.llm.quick_httpx import is_loopback, spare_unused_parts
+
 if TYPE_CHECKING:
     import httpx
 
@@ -48,15 +50,16 @@ async def _asked(
     api_base: str, key: str | None, timeout_s: float, ask: Callable[[httpx.AsyncClient, str], Awaitable[T]]
 ) -> T | None:
     """Return what `ask` finds out at the address; None where that fails or takes too long."""
+    spare_unused_parts()
     import httpx
 
     headers = {"authorization": f"Bearer {key}"} if key and key.isascii() and key.isprintable() else {}
     try:
-        host = urlsplit(api_base).hostname or ""
-        loopback = host in ("localhost", "::1") or host.startswith("127.")
+        address = urlsplit(api_base)
+        loopback, encrypted = is_loopback(address.hostname or ""), address.scheme == "https"
         async with (
             asyncio.timeout(timeout_s),
-            httpx.AsyncClient(trust_env=not loopback, timeout=timeout_s, headers=headers) as client,
+            httpx.AsyncClient(trust_env=not loopback, timeout=timeout_s, headers=headers, verify=encrypted) as client,
         ):
             return await ask(client, api_base.rstrip("/"))
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError):

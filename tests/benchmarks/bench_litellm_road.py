@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +112,22 @@ def newest_request_ns(url: str) -> int:
         return int(json.load(response)["requests"][-1]["received_ns"])
 
 
-def main() -> int:
-    command = [sys.executable, "-m", "support.fake_openai", "--script", f"chars:2:{WORDS}"]
+@contextmanager
+def fake_server(script: str) -> Iterator[str]:
+    """Serve `script` from a process of its own; yield its API base."""
+    command = [sys.executable, "-m", "support.fake_openai", "--script", script]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout
-            measured = asyncio.run(measure(server.stdout.readline().strip()))
+            yield server.stdout.readline().strip()
         finally:
             server.terminate()
+
+
+def main() -> int:
+    with fake_server(f"chars:2:{WORDS}") as url:
+        measured = asyncio.run(measure(url))
     for name, figures in measured.items():
         print(f"{name:8} " + "  ".join(f"{key} {value:8.2f}" for key, value in figures.items()))
     ours, bare, raw = measured["memos"], measured["litellm"], measured["httpx"]

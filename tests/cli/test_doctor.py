@@ -41,7 +41,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     environ = {"MEMOS_HOME": str(tmp_path / "home"), "MEMOS_CACHE": str(tmp_path / "cache")}
     for name, value in {**environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
     return Places.find(environ)
 
 
@@ -206,7 +207,17 @@ def test_a_model_that_the_endpoint_does_not_list_is_a_warning(
     places: Places, server: FakeOpenAI, capsys: pytest.CaptureFixture[str]
 ) -> None:
     visit = Visit(capsys, flags={"model": "openai/three", "api_base": server.url})
-    assert visit["endpoint"]["status"] == "warn" and visit["endpoint"]["next_step"] == "memos list models"
+    assert visit["endpoint"]["status"] == "warn" and "lists 2 models" in visit["endpoint"]["text"]
+    assert visit["endpoint"]["next_step"].startswith("memos list models")
+
+
+def test_an_address_of_the_environment_is_the_endpoint(
+    places: Places, server: FakeOpenAI, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789abcdefghij")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    visit = Visit(capsys, flags={"model": "openai/two"})
+    assert visit["endpoint"]["text"] == f"{server.url} answers, and lists openai/two"
 
 
 def test_an_endpoint_without_a_list_fails_unless_its_model_is_known_to_answer(

@@ -67,13 +67,14 @@ def endpoint(subject: Subject) -> Findings:
             yield warning("endpoint", error.what, error.next_step)
             return
         raise
-    who = subject.settings.config.api_base or subject.model.partition("/")[0]
+    who = _server(subject) or subject.model.partition("/")[0]
     if names is None:
         yield ok("endpoint", f"{who} has no list of models to ask for; memos doctor --probe makes real calls")
-    elif names and subject.model not in names:
-        yield warning("endpoint", f"{who} answers, and does not list {subject.model}.", "memos list models")
+    elif names and subject.model not in names and f"{subject.model}:latest" not in names:
+        text = f"{who} answers, and lists {len(names):,} models, but not {subject.model}."
+        yield warning("endpoint", text, "memos list models; memos doctor --probe tells whether it answers to that name")
     else:
-        yield ok("endpoint", f"{who} answers, and lists {len(names):,} {'model' if len(names) == 1 else 'models'}")
+        yield ok("endpoint", f"{who} answers, and lists {subject.model if names else 'nothing'}")
 
 
 def _models(subject: Subject) -> list[str] | None:
@@ -81,14 +82,27 @@ def _models(subject: Subject) -> list[str] | None:
     from memos.llm.catalogue import provider, provider_of
     from memos.llm.discovery import list_endpoint_models, list_provider_models
 
-    api_base, prefix, found = subject.settings.config.api_base, provider_of(subject.model), subject.key()
+    server, prefix, found = _server(subject), provider_of(subject.model), subject.key()
     value = found.value if found else None
-    if api_base:
-        return list_endpoint_models(api_base, prefix=prefix, key=value, timeout_s=_ASK_LIMIT_S)
+    if server:
+        return list_endpoint_models(server, prefix=prefix, key=value, timeout_s=_ASK_LIMIT_S)
     known = provider(prefix)
     if known is None or not known.models_url or value is None:
         return None
     return list_provider_models(known, value, timeout_s=_ASK_LIMIT_S)
+
+
+def _server(subject: Subject) -> str:
+    """Return the address of a server of the user's own: as set, as the environment says, or where its kind usually is.
+
+    Empty where the model is at its provider's own address.
+    """
+    from memos.llm.catalogue import LOCAL_SERVERS, provider_of, redirection
+
+    prefix = provider_of(subject.model)
+    named = (kind for kind in LOCAL_SERVERS if kind.prefix in (prefix, f"{prefix}_chat") and prefix != "openai")
+    usual = next((f"http://127.0.0.1:{kind.port}{kind.api_path}" for kind in named), "")
+    return subject.settings.config.api_base or redirection(subject.model) or usual
 
 
 def window(subject: Subject) -> Findings:
@@ -98,7 +112,7 @@ def window(subject: Subject) -> Findings:
         text = f"window_tokens is set to {wanted:,}, and the model has {told:,}: prompts will be refused or cut."
         yield warning("window", text, f"memos configure --set window_tokens={told}")
     elif wanted or told:
-        how = "as set" if wanted else "as the server says" if subject.settings.config.api_base else "by litellm's list"
+        how = "as set" if wanted else "as the server says" if _server(subject) else "by litellm's list"
         yield ok("window", f"{wanted or told:,} tokens, {how}")
     else:
         text = "Nobody says how large the window is; 8,192 tokens are reckoned with."
@@ -109,13 +123,13 @@ def _told_window(subject: Subject) -> int | None:
     from memos.llm.catalogue import facts
     from memos.llm.server_window import window_of
 
-    api_base = subject.settings.config.api_base
-    if not api_base:
+    server = _server(subject)
+    if not server:
         return facts(subject.model).window_tokens
     if subject.offline:
         return subject.card().window_tokens
     found = subject.key()
-    return asyncio.run(window_of(subject.model, api_base, found.value if found else None))
+    return asyncio.run(window_of(subject.model, server, found.value if found else None))
 
 
 def card(subject: Subject) -> Findings:
