@@ -20,9 +20,9 @@ from memos.llm.call_formats import Plain, format_named
 from memos.llm.capability_card import FAILURES_ALLOWED, CapabilityCard, FormatName, HowUsed, Monologue, Reasoning
 from memos.llm.catalogue import price_table
 from memos.llm.prices import cost_usd
-from memos.llm.provider_errors import OPTIONAL_FIELDS, Failure, failure_of
+from memos.llm.provider_errors import Failure, failure_of
 from memos.llm.reply_decoder import ReplyDecoder, Seen
-from memos.llm.road import ChatRequest, Road
+from memos.llm.road import OPTIONAL_FIELDS, ChatRequest, Road
 from memos.messages import (
     Counters,
     EventKind,
