@@ -8,7 +8,7 @@ from pathlib import Path
 from memos.cli.checks.finding import Finding, Findings, failure, ok, warning
 from memos.cli.checks.subject import Subject
 from memos.errors import BadInput, NotConfigured, ProcessorRefused
-from memos.llm.capability_card import CapabilityCard, FormatName, rows
+from memos.llm.capability_card import CapabilityCard, FormatName, origin, rows
 
 _ASK_LIMIT_S = 5.0
 
@@ -142,7 +142,7 @@ def card_finding(card: CapabilityCard) -> Finding:
     if not card.seen_at and not card.formats:
         return ok("card", "nothing measured yet; real turns teach it, memos doctor --probe does so at once")
     seen = "; ".join(f"{name}: {words}" for name, words in rows(card) if words not in ("?", "not said"))
-    text = f"{seen} (from {'a probe' if card.probed else 'real turns'})"
+    text = f"{seen} ({origin(card)})"
     if card.best() is FormatName.PLAIN:
         return warning("card", f"It obeys no call format, so its agent cannot keep anything: {text}", "memos configure")
     return ok("card", text)
