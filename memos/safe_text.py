@@ -42,3 +42,21 @@ def storable(text: str) -> str:
         return text
     joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return joined.replace("\x00", "�")
+
+
+class StorablePieces:
+    """Makes text storable that comes in pieces, with half of a surrogate pair held back until its other half comes."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def add(self, piece: str) -> str:
+        """Return what is certain once `piece` has come."""
+        piece = self._half + piece
+        self._half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
+        return storable(piece[: len(piece) - len(self._half)])
+
+    def rest(self) -> str:
+        """Return what was held back, as nothing follows."""
+        half, self._half = self._half, ""
+        return storable(half)

@@ -74,7 +74,7 @@ class JsonSchema:
 
     def request(self, prompt: Prompt) -> ChatRequest:
         """Return main context with the functions described in the prompt and as a schema."""
-        return replace(_json_request(prompt), schema=call_schema(prompt.functions))
+        return replace(_json_request(prompt, nested=True), schema=call_schema(prompt.functions))
 
     def decoder(self, prompt: Prompt) -> ReplyDecoder:
         """Return a decoder that finds calls in the content."""
@@ -104,7 +104,7 @@ class JsonPrompt:
 
     def request(self, prompt: Prompt) -> ChatRequest:
         """Return main context with the functions described in the prompt."""
-        return _json_request(prompt)
+        return _json_request(prompt, lenient=True)
 
     def decoder(self, prompt: Prompt) -> ReplyDecoder:
         """Return a decoder that finds calls in the content."""
@@ -141,8 +141,9 @@ FORMATS: Mapping[FormatName, CallFormat] = {
 }
 
 
-def _json_request(prompt: Prompt) -> ChatRequest:
-    return ChatRequest(json_chat_messages(prompt), stable_chars=len(prompt.instructions))
+def _json_request(prompt: Prompt, *, nested: bool = False, lenient: bool = False) -> ChatRequest:
+    messages = json_chat_messages(prompt, nested=nested, lenient=lenient)
+    return ChatRequest(messages, stable_chars=len(prompt.instructions))
 
 
 def _names(prompt: Prompt) -> frozenset[str]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import Any
 
 from memos.errors import MemosError
@@ -45,17 +46,25 @@ def chat_messages(prompt: Prompt, *, signed: bool = False) -> list[ChatMessage]:
 
     Raises: MemosError (a bug) when a call lacks its one result, a result its call, or two calls share an id.
     """
+    return laid_out(prompt, _signed_row_messages if signed else row_messages)
+
+
+def laid_out(prompt: Prompt, row_in_chat: Callable[[Message], list[ChatMessage]], told: str = "") -> list[ChatMessage]:
+    """Return `prompt` in its order, each row but the newest event by `row_in_chat`; `told` follows the instructions.
+
+    Raises: MemosError (a bug) as `chat_messages` does.
+    """
     check_pairing(prompt.queue)
     if prompt.purpose == "summarise":  # plain text to work on, and no packet: nothing happened
         texts = [{"role": "user", "content": row.content} for row in prompt.queue]
         return [{"role": "system", "content": prompt.instructions}, *texts]
     blocks = blocks_text(prompt.blocks)
-    system = [prompt.instructions, blocks if prompt.profile == "full" else "", summary_text(prompt.summary)]
+    system = [prompt.instructions, told, blocks if prompt.profile == "full" else "", summary_text(prompt.summary)]
     messages = [{"role": "system", "content": "\n\n".join(filter(None, system))}]
     newest = next((m.id for m in reversed(prompt.queue) if m.role == "user"), None)
     for row in prompt.queue:
         if row.id != newest or row.role != "user":
-            messages += [_with_blocks(message, row) for message in row_messages(row)] if signed else row_messages(row)
+            messages += row_in_chat(row)
         else:
             packet = event_packet(row, newest_state(prompt.counters, prompt.blocks))
             content = f"{blocks}\n\n{packet}" if prompt.profile == "small" and blocks else packet
@@ -71,9 +80,10 @@ def row_messages(row: Message) -> list[ChatMessage]:
     return _reply_or_result(row) if row.role != "user" else [{"role": "user", "content": event_packet(row)}]
 
 
-def _with_blocks(message: ChatMessage, row: Message) -> ChatMessage:
+def _signed_row_messages(row: Message) -> list[ChatMessage]:
     blocks = (row.reasoning or {}).get("signed")
-    return {**message, "thinking_blocks": blocks} if blocks and message.get("tool_calls") else message
+    messages = row_messages(row)
+    return [{**m, "thinking_blocks": blocks} if blocks and m.get("tool_calls") else m for m in messages]
 
 
 def tools(functions: Iterable[FunctionSchema]) -> list[dict[str, Any]]:
@@ -102,6 +112,14 @@ def event_packet(event: Message, state: Mapping[str, Any] | None = None) -> str:
     offset_min = event.payload.get(_OFFSET_KEY)
     packet["time"] = local_time(event.created_at, offset_min if isinstance(offset_min, int) else None)
     return _json({**packet, **(state or {})})
+
+
+def result_packet(result: Message, head: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Return the JSON packet of a result: `head`, how it went, its words, time; of the stored row alone."""
+    status = "Failed" if result.ok is False else "OK"
+    offset_min = result.payload.get(_OFFSET_KEY)
+    time = local_time(result.created_at, offset_min if isinstance(offset_min, int) else None)
+    return _json({**head, "status": status, "message": result.content, "time": time})
 
 
 def local_time(moment: datetime, utc_offset_min: int | None = None) -> str:
@@ -168,11 +186,7 @@ def _calls(row: Message) -> tuple[FunctionCall, ...]:
 
 def _reply_or_result(row: Message) -> list[ChatMessage]:
     if row.role == "tool":
-        status = "Failed" if row.ok is False else "OK"
-        offset_min = row.payload.get(_OFFSET_KEY)
-        time = local_time(row.created_at, offset_min if isinstance(offset_min, int) else None)
-        packet = _json({"status": status, "message": row.content, "time": time})
-        return [{"role": "tool", "tool_call_id": row.call_id, "content": packet}]
+        return [{"role": "tool", "tool_call_id": row.call_id, "content": result_packet(row)}]
     calls = _calls(row)
     words = [row.content]
     if not calls:

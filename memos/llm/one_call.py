@@ -7,17 +7,18 @@ that an edited block is read again and nothing else (prompt profile `small`).
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
-import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-from memos.llm.call_grammar import ARGUMENTS, FUNCTION, THOUGHTS, Lengths, call_grammar
+from memos.llm.call_grammar import Lengths, call_grammar
+from memos.llm.call_text import CallText
 from memos.llm.engine import Completion
-from memos.llm.speech_decoder import SpeechDecoder
+from memos.llm.json_messages import written_call
 from memos.messages import (
     Block,
     Counters,
@@ -26,13 +27,11 @@ from memos.messages import (
     FunctionCall,
     FunctionSchema,
     Message,
-    MonologueDelta,
     Notice,
     Prompt,
     PromptTokens,
     Reply,
     ReplyPart,
-    SpeechDelta,
     new_id,
 )
 
@@ -100,23 +99,25 @@ class OneCall:
         """Write the next step, `show`ing thoughts and words as they come; a call without an end is asked anew, once."""
         text = f"{self._shots}{live_part(prompt, self._room_chars(prompt), self._shots)}{_ASK}"
         for lengths in (_FIRST, _SHORTER):
-            growing = GrowingCall(show)
+            reading = CallText([function.name for function in prompt.functions])
             done = self._engine.complete(
                 text,
                 max_tokens=self._max_tokens,
                 slot=SLOT,
                 grammar=call_grammar(prompt.functions, lengths),
-                on_text=growing.feed,
+                on_text=functools.partial(_show_new, reading, show),
                 cancelled=cancelled,
             )
+            found = reading.finish()
             if done.finish is Finish.CANCELLED:
-                return Reply(growing.thoughts, growing.said, finish=Finish.CANCELLED, usage=done.usage)
-            if call := growing.call():
-                return Reply(growing.thoughts, calls=(call,), usage=done.usage)
-            if growing.said:  # it has been seen: no second version of it
+                return Reply(found.thoughts, found.said, finish=Finish.CANCELLED, usage=done.usage)
+            if found.calls:
+                calls = tuple(FunctionCall(new_id(), str(call.name), call.arguments) for call in found.calls)
+                return Reply(found.thoughts, calls=calls, usage=done.usage)
+            if found.said:  # it has been seen: no second version of it
                 break
         show(Notice(_UNFINISHED))
-        return Reply(growing.thoughts, growing.said or growing.thoughts, usage=done.usage)
+        return Reply(found.thoughts, found.said or found.thoughts, usage=done.usage)
 
     def measure(self, prompt: Prompt) -> PromptTokens | None:
         """Count the prompt as the model will read it, all of its queue; None where its tokenizer is not at hand."""
@@ -142,57 +143,9 @@ class OneCall:
         return max(0, tokens * _CHARS_PER_TOKEN - len(self._shots))
 
 
-@dataclass(slots=True)
-class GrowingCall:
-    """A call while it is written."""
-
-    show: Show
-    _raw: str = ""
-    _thoughts: SpeechDecoder = field(default_factory=lambda: SpeechDecoder(THOUGHTS))
-    _speech: SpeechDecoder = field(default_factory=SpeechDecoder)
-    _begins: int = 0
-
-    @property
-    def thoughts(self) -> str:
-        """What has been shown of the thoughts."""
-        return self._thoughts.said
-
-    @property
-    def said(self) -> str:
-        """What has been shown of the words for the user."""
-        return self._speech.said
-
-    def feed(self, piece: str) -> None:
-        """Take the next piece and show what became certain."""
-        self._raw += piece
-        if not self._begins:
-            self._feed_thoughts(piece)
-        else:
-            self._feed_speech(piece)
-
-    def _feed_thoughts(self, piece: str) -> None:
-        if words := self._thoughts.feed(piece):
-            self.show(MonologueDelta(words))
-        mark = f'"{FUNCTION}":"{_SPEAK}","{ARGUMENTS}":'
-        if (place := self._raw.find(mark)) >= 0:
-            self._begins = place + len(mark)
-            self._feed_speech(self._raw[self._begins :])
-
-    def _feed_speech(self, piece: str) -> None:
-        if words := self._speech.feed(piece):
-            self.show(SpeechDelta(words))
-
-    def call(self) -> FunctionCall | None:
-        """Return the call if it is whole, and show the rest of its words."""
-        try:
-            written = json.loads(self._raw)
-        except ValueError:
-            return None
-        arguments: dict[str, Any] = written[ARGUMENTS]
-        message = str(arguments.get("message", "")) if written[FUNCTION] == _SPEAK else ""
-        if message != self.said and message.startswith(self.said):
-            self.show(SpeechDelta(message[len(self.said) :]))
-        return FunctionCall(new_id(), written[FUNCTION], json.dumps(arguments, ensure_ascii=False))
+def _show_new(reading: CallText, show: Show, piece: str) -> None:
+    for part in reading.feed(piece):
+        show(part)
 
 
 def live_part(prompt: Prompt, room_chars: int, shots: str) -> str:
@@ -269,17 +222,7 @@ def _lines(row: Message) -> list[str]:
             return [f"Event {row.kind or EventKind.USER_MESSAGE}: {_one_line(words)}\n"]
         case "tool":
             return [f"Result {'Failed' if row.ok is False else 'OK'}: {_one_line(row.content)}\n"]
-    return [f"Call: {_written(row.content, call)}\n" for call in row.calls]
-
-
-def _written(thoughts: str, call: FunctionCall) -> str:
-    """Return a stored call as the model wrote it, so that the engine finds what it has read."""
-    try:
-        arguments = json.loads(call.arguments)
-    except ValueError:
-        arguments = {}
-    whole = {THOUGHTS: thoughts, FUNCTION: call.name, ARGUMENTS: arguments}
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))[:_LINE_LIMIT_CHARS]
+    return [f"Call: {written_call(row.content, call)[:_LINE_LIMIT_CHARS]}\n" for call in row.calls]
 
 
 def _one_line(text: str) -> str:

@@ -119,7 +119,7 @@ class ReplyDecoder:
         for kind, text in self._tags.rest():
             parts += self._think(text) if kind == "thought" else self._words(text)
         self._found = self._text.finish()
-        return parts
+        return [*parts, *([MonologueDelta(self._found.unshown)] if self._found.unshown else [])]
 
     def reply(self, finish: Finish, usage: TokenUsage = _NO_USAGE) -> Reply:
         """Return the reply as it stands, after `finish`.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from memos.safe_text import storable
+from memos.llm.growing_json import GrowingJson
+from memos.safe_text import StorablePieces
 
 
 class SpeechDecoder:
@@ -14,30 +15,28 @@ class SpeechDecoder:
     """
 
     def __init__(self, argument: str = "message") -> None:
-        self.said = ""
-        self._argument = argument
-        self._raw = ""
+        self._said: list[str] = []
+        self._path = (argument,)
+        self._arguments = GrowingJson()
+        self._pieces = StorablePieces()
+        self._unread = ""
+        self._spoken = False
+
+    @property
+    def said(self) -> str:
+        """All it gave so far."""
+        return "".join(self._said)
 
     def feed(self, fragment: str) -> str:
         """Take the next piece of raw arguments and return the words that became certain, perhaps none."""
-        self._raw += fragment
-        message = self._message()
-        if message is None or not message.startswith(self.said):
-            return ""
-        new = message[len(self.said) :]
-        self.said = message
-        return new
-
-    def _message(self) -> str | None:
-        """Return the certain part of the message, or None where there is none."""
-        import jiter
-
-        raw = self._raw
-        if raw and "\ud800" <= raw[-1] <= "\udbff":
-            raw = raw[:-1]  # its other half may come with the next piece
-        try:
-            value = jiter.from_json(storable(raw).encode(), partial_mode="trailing-strings")
-        except ValueError:
-            return None
-        message = value.get(self._argument) if isinstance(value, dict) else None
-        return storable(message) if isinstance(message, str) else None
+        text, at, words = self._unread + self._pieces.add(fragment), 0, ""
+        while True:
+            at, told = self._arguments.feed(text, at)
+            if told is None:
+                break
+            if told.kind == "string" and told.path == self._path and not self._spoken:
+                words += told.text
+                self._spoken = told.ends
+        self._unread = "" if self._arguments.wrong or self._arguments.whole else text[at:]
+        self._said.append(words)
+        return words

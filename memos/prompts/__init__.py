@@ -22,6 +22,12 @@ def summary_instructions() -> str:
     return _words("summarise.md")
 
 
+def json_call_instructions(form: str, *, unaided: bool) -> str:
+    """Return what a model is told that calls by writing JSON of this form; `unaided`: nothing holds it to the form."""
+    told = _words("json_call.md").replace("{form}", form)
+    return f"{told}\n{_words('json_call_unaided.md')}" if unaided else told
+
+
 @functools.cache  # asked for at every step
 def _words(file_name: str) -> str:
     from importlib.resources import files  # brings zipfile and tempfile: not at start-up

@@ -75,6 +75,7 @@ class Painter:
         self._speech_open = False
         self._phase = ""
         self._phase_since = 0.0
+        self._phase_ends: float | None = None
         self._share = ""
 
     # --- what the REPL reads ---------------------------------------------------------------------------
@@ -85,10 +86,11 @@ class Painter:
         return bool(self._phase)
 
     def phase_line(self) -> str:
-        """Return what is going on and for how long, or "" when nothing is."""
+        """Return what is going on and for how long, or how long it still lasts, or "" when nothing is."""
         if not self._phase:
             return ""
-        seconds = max(0.0, self._clock() - self._phase_since)
+        passed_s = self._clock() - self._phase_since
+        seconds = max(0.0, passed_s if self._phase_ends is None else self._phase_ends - self._clock())
         step = f"  step {self._step.number}/{self._step.limit}" if self._step.number > 1 else ""
         return f"{self._phase}{self._share} {seconds:.1f} s{step}"
 
@@ -104,9 +106,10 @@ class Painter:
             rows.append((kind, f"{self._marks.thought}{text}" if kind == "thought" else text))
         return rows
 
-    def enter(self, phase: str, fraction: float | None = None) -> None:
-        """Begin a phase; its clock starts anew unless it is the same one, further on."""
+    def enter(self, phase: str, fraction: float | None = None, *, lasts_s: float | None = None) -> None:
+        """Begin a phase; its clock starts anew unless it is the same one, further on. One that `lasts_s` counts down."""
         self._share = "" if fraction is None else f" {fraction:.0%}"
+        self._phase_ends = None if lasts_s is None else self._clock() + lasts_s
         if phase != self._phase:
             self._phase, self._phase_since = phase, self._clock()
 
@@ -206,7 +209,7 @@ class Painter:
             self._close_speech()
         self._tail.clear()
         self.notice(f"{body.reason} Asking again in {body.seconds:.0f} s ({body.attempt}/{body.limit}).")
-        self.enter("waiting to ask again")
+        self.enter("asking again in", lasts_s=body.seconds)
 
     def _stopped(self, body: Stopped) -> None:
         self.leave_tail()

@@ -1,4 +1,4 @@
-"""What memos' own road costs per streamed chunk, as a ratio from one run: `python tests/benchmarks/bench_httpx_road.py`.
+"""What memos' own road costs per streamed chunk, in one run: `python tests/benchmarks/bench_httpx_road.py`.
 
 CPU of a whole reply of some 500 chunks, warm: raw httpx with `json.loads` of each line, and the remote processor over
 `HttpxRoad` with its decoder, in turn, against the fake server in a process of its own. Exits with 1 beyond the bar.

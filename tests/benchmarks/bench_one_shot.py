@@ -23,6 +23,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from benchmarks.bench_litellm_road import fake_server  # noqa: E402
 from benchmarks.bench_startup import command, cpu_s  # noqa: E402
 
+COUNTED_WINDOW_TOKENS = 5_000
+"""Small enough that tokens are counted exactly, large enough that nothing is flushed."""
 BOUNDS = {"answer": 40, "answer with both": 80}
 SEARCHING = [
     {"calls": [{"name": "conversation_search", "arguments": {"query": "bees and honey", "request_heartbeat": True}}]},
@@ -39,11 +41,11 @@ def ratios(runs: int) -> dict[str, float]:
         with fake_server("say:Good evening.") as plain, fake_server(str(script)) as searching:
             environ = {**os.environ, "MEMOS_HOME": home, "PYTHONPATH": str(ROOT)}
             options = ("-m", "memos", "run", "--model", "openai/fake-model", "-p", "What do I keep?")
-            both = (*options, "--set", "window_tokens=4096")
+            both = (*options, "--set", f"window_tokens={COUNTED_WINDOW_TOKENS}")
             measured = {
                 "pass": command(environ, "-c", "pass"),
                 "answer": command({**environ, "MEMOS_API_BASE": plain}, *options, "first"),
-                "answer with both": command({**environ, "MEMOS_API_BASE": searching}, *both, "second"),
+                "answer with both": command({**environ, "MEMOS_API_BASE": searching}, *both, "--new"),
             }
             command({**environ, "MEMOS_API_BASE": plain}, *options, "--new", "first")()
             command({**environ, "MEMOS_API_BASE": searching}, *both, "--new", "second")()

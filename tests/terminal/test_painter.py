@@ -204,6 +204,17 @@ def test_a_reply_that_begins_again_is_shown_from_its_beginning() -> None:
     assert drawing.printed == "· The server is busy. Asking again in 2 s (1/3).\n┊ Greet her.\n\n● sam\nHello Ana.\n"
 
 
+def test_the_wait_before_asking_again_counts_down() -> None:
+    drawing = Drawing().consume(StepStarted(1, 30), RetryIn(2, 1, 3, "The server is busy."))
+    assert drawing.painter.phase_line() == "asking again in 2.0 s"
+    drawing.now += 1.5
+    assert drawing.painter.phase_line() == "asking again in 0.5 s"
+    drawing.now += 1.5
+    assert drawing.painter.phase_line() == "asking again in 0.0 s"
+    drawing.consume(MonologueDelta("Now."))
+    assert drawing.painter.phase_line() == "thinking 0.0 s"
+
+
 def test_a_call_and_its_result_stand_in_one_line_before_the_edit_they_made() -> None:
     drawing = Drawing().consume(
         CallStarted(EDIT),
