@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -185,3 +186,41 @@ def test_progress_is_told_before_each_call() -> None:
         asyncio.run(ask(server.url))
     assert [told[0] for told in heard] == [0, 1, 2, 3, 4, 5]
     assert heard[0] == (0, 5, "function calls") and heard[-1] == (5, 5, "")
+
+
+NESTED = {"thoughts": "I write it down.", "function": {"name": LIST.name, "arguments": LIST.arguments}}
+FLAT = {"thoughts": "I write it down.", "function": LIST.name, "arguments": LIST.arguments}
+
+
+def writing(*, schema: bool = False, grammar: bool = False, asked: bool = False) -> Callable[[Request], Answer]:
+    """Return the script of a model without tools that obeys some of the other formats."""
+
+    def script(request: Request) -> Answer:
+        if request.body.get("tools"):
+            return Answer(fault="400")
+        if "response_format" in request.body:
+            return honest(request, Answer(json.dumps(NESTED) if schema else "Written down."))
+        if "grammar" in request.body:
+            return honest(request, Answer(json.dumps(FLAT) if grammar else "Written down."))
+        if not has_picture(request):
+            return honest(request, Answer(f"Here:\n```json\n{json.dumps(FLAT)}\n```" if asked else "Written down."))
+        return Answer(fault="400")
+
+    return script
+
+
+def test_json_is_obeyed_where_the_call_comes_and_taken_in_its_order() -> None:
+    card, _ = probed(writing(schema=True, grammar=True, asked=True), takes_grammar=True)
+    assert {name: card.record(name).usable for name in card.formats} == {
+        FormatName.NATIVE: False,
+        FormatName.JSON_SCHEMA: True,
+        FormatName.GRAMMAR: True,
+        FormatName.JSON_PROMPT: True,
+    }
+    assert card.best() is FormatName.GRAMMAR and card.honest_usage is True
+    card, _ = probed(writing(schema=True, asked=True))
+    assert card.best() is FormatName.JSON_SCHEMA
+    card, _ = probed(writing(asked=True))
+    assert card.best() is FormatName.JSON_PROMPT and card.record(FormatName.JSON_SCHEMA).failures == 2
+    card, _ = probed(writing())
+    assert card.best() is FormatName.PLAIN
