@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import memos
@@ -83,7 +84,7 @@ class _Visit:
         if self._subject is None:
             return  # what the settings say of the model and the embedder nobody knows
         for check, look in self._looks(self._subject).items():
-            yield from told(check, lambda look=look: look(self._subject))  # type: ignore[misc]
+            yield from told(check, partial(look, self._subject))
 
     def _looks(self, subject: Subject) -> Mapping[str, Callable[[Subject], Findings]]:
         of_remote_models = {

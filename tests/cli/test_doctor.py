@@ -14,6 +14,7 @@ import pexpect
 import pytest
 from support.able_model import able
 from support.command_line import clean_environ, memos
+from support.fake_embeddings import FakeEmbeddings
 from support.fake_openai import FakeOpenAI, refused_url
 from support.search_home import search_home
 
@@ -326,6 +327,25 @@ def test_vectors_that_cannot_be_read_are_named_with_the_command(
     (folder / "x").write_text("no table")
     visit = Visit(capsys)
     assert visit["vectors"]["status"] == "warn" and "memos reindex --all" in visit["vectors"]["next_step"]
+
+
+def test_a_remote_embedder_is_asked_by_a_probe_alone(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    with_database(places).close()
+    with FakeEmbeddings() as embeddings:
+        write_config(
+            places.config_file,
+            {"memory.embedding": "openai/fake-embedding", "memory.embedding_api_base": embeddings.url},
+        )
+        assert "not asked" in Visit(capsys)["embedder"]["text"] and embeddings.texts == []
+        assert "vectors of 64 numbers" in Visit(capsys, probe=True, yes=True)["embedder"]["text"]
+        assert len(embeddings.texts) == 1
+
+
+def test_a_remote_embedder_without_its_key_fails_once(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    with_database(places).close()
+    write_config(places.config_file, {"memory.embedding": "openai/text-embedding-3-small"})
+    visit = Visit(capsys)
+    assert visit.code == 3 and visit["embedder"]["status"] == "fail" and "vectors" not in visit.findings
 
 
 def test_an_agent_that_is_open_elsewhere_is_named_with_its_process(

@@ -6,7 +6,7 @@ from memos.cli.boot import is_remote_embedding, open_index
 from memos.cli.checks.finding import Findings, ok, warning
 from memos.cli.checks.subject import Subject
 from memos.config import Places
-from memos.errors import DataDamaged, EmbeddingProblem
+from memos.errors import BadInput, DataDamaged, EmbeddingProblem, NotConfigured
 from memos.memory.embedders import PAYER
 from memos.memory.index import builtin_embedder
 from memos.memory.indexer import BATCH_ROWS
@@ -53,9 +53,11 @@ def embedder(subject: Subject) -> Findings:
 def _asked(subject: Subject) -> str:
     """Have the remote embedder make a vector and say how that went. Raises: EmbeddingProblem, NotConfigured."""
     agents = Agents(subject.database).all() if subject.database else []
-    if subject.offline or not subject.probe or subject.database is None or not agents:
-        return "not asked (only --probe does, once there is an agent)"
+    if subject.database is None or not agents:
+        return "not asked: there is nothing to find yet"
     index = open_index(subject.settings, subject.places, subject.environ, subject.database)
+    if subject.offline or not subject.probe:
+        return "not asked (--probe does)"
     if index.embedder is None:
         raise EmbeddingProblem(index.problem)
     payer = PAYER.set(agents[0].id)
@@ -70,9 +72,12 @@ def vectors(subject: Subject) -> Findings:
     """Look whether the vectors on disk can be read, and how many rows wait for theirs."""
     if subject.database is None or subject.settings.config.memory.embedding == "none":
         return
-    index = open_index(subject.settings, subject.places, subject.environ, subject.database)
-    if index.indexer is None or index.legs is None:
+    try:
+        index = open_index(subject.settings, subject.places, subject.environ, subject.database)
+    except (BadInput, NotConfigured):
         return  # what is wrong with the embedder was said
+    if index.indexer is None or index.legs is None:
+        return
     try:
         written = sum(leg.table.count() for leg in index.legs.values() if leg.table.exists())
     except DataDamaged as damage:
