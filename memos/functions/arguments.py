@@ -17,6 +17,7 @@ from memos.safe_text import storable
 
 RAW_LIMIT_CHARS = 65_536
 _NESTING_LIMIT = 32
+_DIGITS_LIMIT = 300
 _TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no", ""}
 
 
@@ -42,11 +43,9 @@ def parsed_leniently(raw: str) -> dict[str, Any]:
 
 
 def _parsed(raw: str) -> tuple[dict[str, Any], bool]:
-    """Return the object in `raw`, and whether it had to be mended."""
+    """Return the object in `raw`, and whether it had to be mended. Raises: FunctionFailed."""
     try:
-        value, mended = json.loads(raw or "{}", object_pairs_hook=_without_duplicates), False
-    except _Duplicate as duplicate:
-        raise FunctionFailed(f'The argument "{duplicate}" is given twice.') from duplicate
+        value, mended = _read(raw or "{}"), False
     except (ValueError, RecursionError):
         value, mended = _mended(raw), True
     if not isinstance(value, dict):
@@ -56,13 +55,33 @@ def _parsed(raw: str) -> tuple[dict[str, Any], bool]:
     return value, mended
 
 
+def _read(raw: str) -> Any:
+    """Return what `raw` says as JSON. Raises: ValueError, RecursionError; FunctionFailed for what is not to be mended.
+
+    Some servers put an object they already had as text into a text once more.
+    """
+    value = _STRICT.decode(raw)
+    return _STRICT.decode(value) if isinstance(value, str) else value
+
+
 def _mended(raw: str) -> Any:
     if _ends_inside_a_string(raw):
         return None  # not a forgotten brace but a cut text: mended, it would become a wrong memory
+    text = raw.strip()
+    try:
+        value, end = _STRICT.raw_decode(text)
+    except (ValueError, RecursionError):
+        return _repaired(text)
+    if {"{", "["} & set(text[end:]):  # a repair would take one of the two, and which is a guess
+        raise FunctionFailed("There is more than one JSON object in the arguments; make one call for each.")
+    return value
+
+
+def _repaired(text: str) -> Any:
     from json_repair import repair_json
 
     try:
-        return json.loads(str(repair_json(raw)) or "null")
+        return json.loads(str(repair_json(text)) or "null")
     except (ValueError, RecursionError):
         return None
 
@@ -79,17 +98,26 @@ def _ends_inside_a_string(raw: str) -> bool:
     return inside
 
 
-class _Duplicate(Exception):
-    pass
-
-
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen:
-            raise _Duplicate(key)
+            raise FunctionFailed(f'The argument "{key}" is given twice.')
         seen[key] = value
     return seen
+
+
+def _no_number(constant: str) -> Any:
+    raise FunctionFailed(f"{constant} is not JSON.")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _DIGITS_LIMIT:
+        raise FunctionFailed(f"A number has {len(digits)} digits; {_DIGITS_LIMIT} are the most.")
+    return int(digits)
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_number, parse_int=_whole_number)
 
 
 def _depth(value: Any) -> int:

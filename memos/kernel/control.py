@@ -21,6 +21,7 @@ from memos.messages import (
     FunctionResult,
     Message,
     MessageState,
+    Notice,
     Reply,
     Stopped,
     new_id,
@@ -155,6 +156,13 @@ def reason_it_is_not_whole(reply: Reply) -> Stopped | None:
     return None
 
 
+def told_of_length(reply: Reply) -> Notice | None:
+    """Return what to tell about a reply that came to its limit of length, or None; whole calls before it do run."""
+    if reply.finish is not Finish.LENGTH:
+        return None
+    return Notice("The reply came to the model's limit of length and broke off; /continue lets it go on.")
+
+
 def _reached(what: str, setting: str) -> LimitReached:
     return LimitReached(what, f"/continue goes on; limits.{setting} in config.toml sets the bound.")
 
@@ -164,8 +172,10 @@ def _ended_early(newest_first: Sequence[Message]) -> bool:
     newest = newest_first[0]
     if newest.role != "tool":
         return newest.role == "user" or newest.state is not MessageState.COMPLETE or bool(newest.calls)
-    results = itertools.takewhile(lambda row: row.role == "tool", newest_first)
-    return any(result.ok is False or result.payload.get("heartbeat") for result in results)
+    results = list(itertools.takewhile(lambda row: row.role == "tool", newest_first))
+    if any(result.ok is False or result.payload.get("heartbeat") for result in results):
+        return True
+    return any(row.payload.get("speech") for row in newest_first[len(results) : len(results) + 1])
 
 
 def _fingerprint(call: FunctionCall) -> str:

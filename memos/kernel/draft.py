@@ -72,6 +72,10 @@ class Draft:
         self.call = replace(self.call, usage=reply.usage, cost_usd=self._processor.cost_usd(reply.usage))
         if reply.finish is Finish.CUT:
             return await self._queue_manager.store_incomplete(self._shown(), self.call)
+        if reply.finish is Finish.LENGTH and not reply.calls:
+            words = {"speech": reply.text} if reply.text else {}
+            row = replace(self._row, content=reply.monologue, payload=words)
+            return await self._queue_manager.store_incomplete(row, self.call)
         return await self._queue_manager.store_reply(reply, self._row, self.call)
 
     async def __aexit__(

@@ -19,6 +19,7 @@ from memos.kernel.control import (
     out_of_time,
     reason_it_is_not_whole,
     reason_to_stop,
+    told_of_length,
     was_stopped,
 )
 from memos.kernel.draft import Draft
@@ -233,6 +234,7 @@ class Kernel:
         self._publish(turn, ReplyStored(reply))
         self._publish(turn, reply.usage)
         self._publish(turn, reason_it_is_not_whole(reply))
+        self._publish(turn, told_of_length(reply))
         return stored
 
     async def _execute(self, reply: Message, turn: Turn) -> list[FunctionResult]:

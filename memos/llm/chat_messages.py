@@ -9,6 +9,7 @@ Source: Packer et al. 2023, §2.1 (main context), §2.3 (events); design: "Promp
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ CUT_OFF = "[The reply was cut off here.]"
 _OFFSET_KEY = "utc_offset_min"
 _TEXT_KEYS = {EventKind.HEARTBEAT: "reason"}
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
+_SENDABLE_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 def chat_messages(prompt: Prompt, *, signed: bool = False) -> list[ChatMessage]:
@@ -171,6 +173,13 @@ def sendable_arguments(raw: str) -> str:
         return _json({"malformed_arguments": storable(raw)})
 
 
+def sendable_id(call_id: str) -> str:
+    """Return a call's id as every provider takes it: one server's own may be too long or too odd for the next."""
+    if _SENDABLE_ID.fullmatch(call_id):
+        return call_id
+    return f"call_{hashlib.sha256(call_id.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
@@ -186,12 +195,11 @@ def _calls(row: Message) -> tuple[FunctionCall, ...]:
 
 def _reply_or_result(row: Message) -> list[ChatMessage]:
     if row.role == "tool":
-        return [{"role": "tool", "tool_call_id": row.call_id, "content": result_packet(row)}]
+        return [{"role": "tool", "tool_call_id": sendable_id(row.call_id or ""), "content": result_packet(row)}]
     calls = _calls(row)
-    words = [row.content]
-    if not calls:
-        words.append(str(row.payload.get("speech") or ""))
-    if row.state is not MessageState.COMPLETE and any(words):
+    cut_short = str(row.payload.get("speech") or "")
+    words = [row.content, cut_short]
+    if (row.state is not MessageState.COMPLETE and any(words)) or (calls and cut_short):
         words.append(CUT_OFF)
     content = "\n".join(word for word in words if word.strip())
     if calls:
@@ -204,7 +212,7 @@ def _tool_call(call: FunctionCall) -> dict[str, Any]:
     # A model may have called something no provider accepts as a name; the result told it so.
     name = _NOT_IN_A_NAME.sub("_", call.name)[:64] or "unnamed"
     arguments = sendable_arguments(call.arguments)
-    return {"id": call.id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"id": sendable_id(call.id), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def blocks_text(blocks: Sequence[Block]) -> str:

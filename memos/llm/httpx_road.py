@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import httpx
 
 _DONE = "[DONE]"
+_MARK = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a line of a stream begins."""
+_LINES_OF_A_TEXT = 1_000
 _BODY_LIMIT_BYTES = 8 * 1024 * 1024
 _KEEP_ALIVE_S = 120.0
 """How long an idle connection is kept: people think between two messages."""
@@ -67,11 +71,8 @@ class HttpxRoad:
                     yield Chunk(content=error.failed_generation, finish="stop")
                     return
                 raise error or WireError(text, response.status_code, dict(response.headers))
-            if "text/event-stream" in response.headers.get("content-type", ""):
-                async for chunk in _streamed(response):
-                    yield chunk
-            else:
-                yield _whole(await _bounded_body(response))
+            async for chunk in _answer(response):
+                yield chunk
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -127,32 +128,57 @@ def _import_httpx() -> None:
     import httpx  # noqa: F401
 
 
+async def _answer(response: httpx.Response) -> AsyncGenerator[Chunk]:
+    """Yield the chunks of an answer, a stream or one JSON text: what it is its first bytes say, not its headers."""
+    pieces = response.aiter_bytes()
+    begun = b""
+    async for piece in pieces:
+        begun += piece
+        if begun.removeprefix(_MARK).strip():
+            break
+    told = "text/event-stream" in response.headers.get("content-type", "")
+    first = begun.removeprefix(_MARK).lstrip()
+    if first.startswith(_FIELDS) or (told and not first.startswith((b"{", b"<"))):
+        async for chunk in _streamed(begun, pieces):
+            yield chunk
+    else:
+        yield _whole(await _bounded(begun, pieces))
+
+
 async def _bounded_body(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for piece in response.aiter_bytes():
+    return await _bounded(b"", response.aiter_bytes())
+
+
+async def _bounded(begun: bytes, pieces: AsyncIterator[bytes]) -> bytes:
+    """Return a body whole. Raises: NoUsableAnswer where it is too long for one."""
+    body = bytearray(begun)
+    async for piece in pieces:
         body += piece
         if len(body) > _BODY_LIMIT_BYTES:
             raise NoUsableAnswer(f"its answer is longer than {_BODY_LIMIT_BYTES} bytes")
     return bytes(body)
 
 
-async def _streamed(response: httpx.Response) -> AsyncGenerator[Chunk]:
-    events, finished, said_something = EventStream(), False, False
-    pieces = response.aiter_bytes()
-    async for piece in pieces:
+async def _streamed(begun: bytes, pieces: AsyncIterator[bytes]) -> AsyncGenerator[Chunk]:
+    events, texts, finished, said_something = EventStream(), _Texts(), False, False
+    piece: bytes | None = begun
+    while piece is not None:
         for data in events.feed(piece):
             if data == _DONE:
                 if said_something and not finished:
                     yield Chunk(finish="stop")
                 await _read_to_the_end(pieces)
                 return
-            chunk = _event(data)
-            finished = finished or chunk.finish is not None
-            said_something = said_something or bool(chunk.content or chunk.reasoning or chunk.calls)
-            yield chunk
+            if (value := texts.feed(data)) is not None:
+                chunk = _event(value)
+                finished = finished or chunk.finish is not None
+                said_something = said_something or bool(chunk.content or chunk.reasoning or chunk.calls)
+                yield chunk
+        piece = await anext(pieces, None)
     for data in events.rest():
-        if data != _DONE:
-            yield _event(data)
+        if data != _DONE and (value := texts.feed(data)) is not None:
+            yield _event(value)
+    texts.finish()
 
 
 async def _read_to_the_end(pieces: AsyncIterator[bytes]) -> None:
@@ -163,11 +189,40 @@ async def _read_to_the_end(pieces: AsyncIterator[bytes]) -> None:
                 pass
 
 
-def _event(data: str) -> Chunk:
-    """Return the chunk of one event. Raises: NoUsableAnswer, WireError."""
-    value = _parsed(data)
-    if not isinstance(value, dict):
-        raise NoUsableAnswer(f"a line of its stream is not JSON: {data[:80]}")
+class _Texts:
+    """Puts JSON texts together that stand on several lines of data, as some servers print them."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+
+    def feed(self, data: str) -> dict[str, Any] | None:
+        """Take a line and return the text it completes, parsed. Raises: NoUsableAnswer where it is none."""
+        value = _parsed(data) if not self._held or data.startswith("{") else None
+        if isinstance(value, dict) and ("choices" in value or not self._held):
+            self.finish()  # whatever was held, it is no beginning of this one
+            return value
+        self._held.append(data)
+        if not self._held[0].startswith("{") or len(self._held) > _LINES_OF_A_TEXT:
+            self.finish()
+        if len(self._held) > 1 and data.endswith("}"):
+            value = _parsed("\n".join(self._held))
+        if not isinstance(value, dict):
+            return None
+        self._held = []
+        return value
+
+    def finish(self) -> None:
+        """Take it that nothing more comes. Raises: NoUsableAnswer where a text is not whole."""
+        if self._held:
+            raise _no_json(self._held[0])
+
+
+def _no_json(data: str) -> NoUsableAnswer:
+    return NoUsableAnswer(f"a line of its stream is not JSON: {data[:80]}")
+
+
+def _event(value: dict[str, Any]) -> Chunk:
+    """Return the chunk of one event. Raises: WireError."""
     if error := error_of(value, None, {}):
         if error.failed_generation:
             return Chunk(content=error.failed_generation, finish="stop")
@@ -177,7 +232,8 @@ def _event(data: str) -> Chunk:
 
 def _whole(body: bytes) -> Chunk:
     """Return the chunk of a reply that came in one piece: a whole one, for its JSON is. Raises: as `_event`."""
-    text = body.decode("utf-8-sig", "replace")
+    text = body.decode("utf-8-sig", "replace").strip()
+    text = text.removesuffix(_DONE).rstrip().removesuffix("data:") if text.endswith(_DONE) else text
     value = _parsed(text)
     if not isinstance(value, dict):
         raise NoUsableAnswer(text[:2000] or "its answer is empty")

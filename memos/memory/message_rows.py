@@ -11,6 +11,7 @@ from typing import Any
 
 from memos.functions.arguments import parsed_leniently
 from memos.messages import Event, EventKind, FunctionCall, Message, MessageState, Origin, Provenance, Reply, utc_now
+from memos.safe_text import storable
 
 
 def event_message(event: Event, agent_id: str, turn_id: str) -> Message:
@@ -35,11 +36,15 @@ def local_offset(at: datetime) -> dict[str, int]:
 
 
 def reply_message(reply: Reply, draft: Message) -> Message:
-    """Return `draft` as the complete row of `reply`: monologue or plain text as content, calls pending."""
+    """Return `draft` as the complete row of `reply`: monologue or plain text as content, calls pending.
+
+    Words beside calls were shown of a call that broke off at the length limit, while the calls before it are whole.
+    """
+    payload = {"speech": reply.text} if reply.calls else {"spoken": True}
     return replace(
         draft,
         content=reply.monologue if reply.calls else reply.text or reply.monologue,
-        payload={} if reply.calls or not reply.text else {"spoken": True},
+        payload=payload if reply.text else {},
         calls=reply.calls,
         reasoning=reply.reasoning,
         state=MessageState.COMPLETE,
@@ -58,7 +63,9 @@ def spoken_words(message: Message) -> str:
     if message.payload.get("spoken"):
         return message.content
     arguments = (parsed_leniently(call.arguments) for call in message.calls if call.name == "send_message")
-    return "\n".join(str(given["message"]) for given in arguments if given.get("message"))
+    said = [str(given["message"]) for given in arguments if given.get("message")]
+    # Half of a surrogate pair may be escaped in the arguments: only now it shows.
+    return storable("\n".join([*said, *filter(None, [str(message.payload.get("speech", ""))])]))
 
 
 def message_of(row: sqlite3.Row) -> Message:

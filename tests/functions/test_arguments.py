@@ -150,3 +150,24 @@ def test_any_text_survives_the_way_through_json(text: str) -> None:
 def test_reading_leniently_never_fails() -> None:
     assert parsed_leniently("nonsense") == {}
     assert parsed_leniently('{"message": "hi"') == {"message": "hi"}
+
+
+@pytest.mark.parametrize("raw", ['"{\\"text\\": \\"Bees.\\"}"', '{"text": "Bees."}}', '{"text": "Bees."} That is all.'])
+def test_what_means_one_object_is_taken_for_it(raw: str) -> None:
+    assert parse_arguments(raw, entry("note")) == ({"text": "Bees."}, False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ('{"text": "One."}{"text": "Two."}', "more than one JSON object"),
+        ('{"text": NaN}', "NaN is not JSON"),
+        ('{"text": 1' + "0" * 5_000 + "}", "5001 digits"),
+        ('{"text": "One.", "text": "Two."}', 'The argument "text" is given twice'),
+    ],
+)
+def test_what_may_mean_two_things_goes_back_to_the_model(raw: str, told: str) -> None:
+    """A repair would take one of the two objects, and what was shown while it streamed is the other."""
+    with pytest.raises(FunctionFailed, match=told):
+        parse_arguments(raw, entry("note"))
+    assert parsed_leniently(raw) == {}

@@ -10,8 +10,9 @@ from support.agent_home import AgentHome, agent_home
 from support.listening import Listener, append, call, kinds, play, running, speak
 
 from memos.kernel.control import Limits
-from memos.llm.chat_messages import check_pairing
+from memos.llm.chat_messages import CUT_OFF, chat_messages, check_pairing
 from memos.llm.scripted import ScriptedCall, ScriptedProcessor, ScriptedReply
+from memos.memory.message_rows import spoken_words
 from memos.memory.recall_storage import DID_NOT_COMPLETE
 from memos.messages import (
     CallFinished,
@@ -20,6 +21,7 @@ from memos.messages import (
     Evicted,
     MemoryEdited,
     MessageState,
+    Notice,
     ReplyStored,
     Said,
     SpeechDelta,
@@ -211,6 +213,27 @@ def test_a_cut_reply_is_kept_as_incomplete_and_none_of_its_calls_runs(home: Agen
     row = home.recall.queue(0)[1]
     assert row.state is MessageState.INCOMPLETE and row.calls == () and row.content == "Let me speak."
     assert "This sentence is never finished.".startswith(row.payload["speech"]) and row.payload["speech"]
+
+
+@pytest.mark.parametrize("before", [(), (ScriptedCall("core_memory_append", {"name": "human", "content": "Bees."}),)])
+def test_what_a_limit_of_length_cut_off_is_kept_told_and_goes_on(
+    home: AgentHome, before: tuple[ScriptedCall, ...]
+) -> None:
+    async def scene(listener: Listener, processor: ScriptedProcessor) -> None:
+        await listener.say("x")
+        assert any("limit of length" in notice.text for notice in listener.of(Notice))
+        assert [done.call.name for done in listener.of(CallFinished)] == [one.name for one in before]
+        assert await listener.kernel.was_stopped()
+        await listener.say("y")
+        words = str(chat_messages(processor.prompts[1])[2]["content"])
+        assert "A long story" in words and CUT_OFF in words
+
+    told = ScriptedCall("send_message", {"message": "A long story that would go on for ever and ever."})
+    talk(home, [ScriptedReply("I tell.", calls=(*before, told), finish="length"), speak("Whole.")], scene)
+    row = home.recall.queue(0)[1]
+    assert (row.state is MessageState.COMPLETE) is bool(before) and spoken_words(row).startswith("A long story")
+    home.begin_turn()
+    assert "A long story" in home.recall.conversation_search("story")
 
 
 def test_identical_calls_end_the_turn_visibly(home: AgentHome) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.fake_openai import violations_of
+from support.fake_rules import violations_of
 
 from memos.errors import MemosError
 from memos.llm.chat_messages import chat_messages, event_packet, local_time, sendable_arguments, tools
@@ -180,6 +180,14 @@ def test_arguments_that_are_no_object_are_sent_as_one(raw: str) -> None:
     sent = sendable_arguments(raw)
     assert "malformed_arguments" in json.loads(sent)
     sent.encode()
+
+
+@pytest.mark.parametrize("given", ["functions.send_message:0", f"chatcmpl-tool-{'0' * 32}", "", "half \ud83d"])
+def test_an_id_of_one_server_is_one_that_the_next_takes_too(given: str) -> None:
+    messages = chat_messages(prompt(event(), reply(call(given)), result(given), event()))
+    assert violations_of(request(messages)) == []
+    assert messages[2]["tool_calls"][0]["id"] == messages[3]["tool_call_id"]
+    assert chat_messages(prompt(event(), reply(call("call_1")), result("call_1")))[3]["tool_call_id"] == "call_1"
 
 
 def test_no_arguments_are_an_empty_object() -> None:

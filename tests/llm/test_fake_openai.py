@@ -1,9 +1,11 @@
-"""The fake server itself: it refuses what real providers refuse, and runs as a process of its own."""
+"""The fake server itself: it refuses what real providers refuse, fails to order, and runs as a process of its own."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -12,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_openai import FAULTS, Answer, Call, FakeOpenAI, frames, script_from, violations_of
+from support import fake_openai
+from support.fake_faults import FAULTS
+from support.fake_openai import FakeOpenAI, script_from
+from support.fake_rules import violations_of
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
 USER = {"role": "user", "content": '{"type": "user_message", "message": "Hello."}'}
@@ -67,11 +72,51 @@ def post(url: str, body: dict[str, Any]) -> bytes:
         return bytes(response.read())
 
 
-def test_every_fault_has_its_source_and_its_frames() -> None:
-    answer = Answer(text="Two.", calls=(Call("f", {"a": 1}),))
-    for fault, source in FAULTS.items():
-        assert "(" in source or ":" in source
-        assert frames(Answer(answer.text, answer.calls, fault=fault), "m", True)
+def test_every_fault_names_its_source() -> None:
+    for name, fault in FAULTS.items():
+        assert re.search(r"\(.+\)|: ", fault.source), name
+
+
+PLAIN = {"model": "m", "messages": [USER]}
+
+
+@pytest.mark.parametrize(
+    ("body", "allowed"),
+    [
+        (PLAIN, True),
+        ({**PLAIN, "messages": [USER, {"role": "assistant", "content": "Hi."}, USER]}, True),
+        ({**PLAIN, "messages": [USER, USER]}, False),
+        ({**PLAIN, "messages": [USER, USER], "tools": TOOLS}, True),
+        ({**PLAIN, "messages": [USER, *[{"role": "assistant", "content": "Hi."}] * 2, USER]}, False),
+        ({**PLAIN, "messages": [USER, assistant("a"), result("a")]}, False),
+        ({**PLAIN, "stream_options": {"include_usage": True}}, False),
+        ({**PLAIN, "stream": True, "stream_options": {"include_usage": True}}, True),
+        ({**PLAIN, "messages": [{"role": "user", "content": "half \ud83d"}]}, False),
+    ],
+)
+def test_without_tools_the_roles_alternate_and_there_is_no_tool(body: dict[str, Any], allowed: bool) -> None:
+    assert (violations_of(body) == []) is allowed
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
+def test_endless_text_is_cut_where_no_client_should_be_any_more(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_openai, "ENDLESS_LIMIT_BYTES", 300_000)
+    with FakeOpenAI(script_from("fault:endless_text")) as server:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            post(server.url, {**PLAIN, "stream": stream})
+        assert 300_000 < server.most_sent < 320_000
+
+
+def test_what_is_refused_only_in_part_is_answered_without_that_part() -> None:
+    with FakeOpenAI(script_from("fault:refuses_tools")) as server:
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            post(server.url, {**PLAIN, "tools": TOOLS})
+        assert b"spoilt" in post(server.url, PLAIN)
+
+
+def test_a_fault_nobody_knows_is_told() -> None:
+    with pytest.raises(ValueError, match="no fault 'nonsense'"):
+        script_from("fault:nonsense")
 
 
 def test_a_chain_goes_on_where_the_history_stands() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.agent_home import AgentHome, agent_home
 
 from memos.errors import FunctionFailed
-from memos.memory.message_rows import event_message, reply_message
+from memos.memory.message_rows import event_message, reply_message, spoken_words
 from memos.memory.pages import PAGE_LIMIT_TOKENS
 from memos.memory.recall_storage import DID_NOT_COMPLETE
 from memos.messages import Event, EventKind, FunctionCall, Message, MessageState, Provenance, Reply
@@ -103,6 +103,14 @@ def test_search_finds_what_both_said_and_not_monologue_or_results(home: AgentHom
     assert "sam: How many hives?" in home.recall.conversation_search("hives")
     assert "honey" in home.recall.conversation_search("honey")
     assert home.recall.conversation_search("Hm") == "No results."
+
+
+@pytest.mark.parametrize("odd", ["\\ud83d", "\\u0000"])
+def test_what_is_escaped_in_arguments_does_not_break_the_row_that_says_it(home: AgentHome, odd: str) -> None:
+    say(home, "Tell me of bees.")
+    stored = reply(home, call(arguments=f'{{"message": "Bees {odd} hum in the orchard."}}'))
+    assert spoken_words(stored) == "Bees \ufffd hum in the orchard."
+    assert "hum in the orchard" in home.recall.conversation_search("orchard")
 
 
 def test_the_question_itself_is_no_result(home: AgentHome) -> None:

@@ -9,104 +9,51 @@ In a process of its own: `python -m support.fake_openai --port 0 --script chain:
 first line of output, and serves what it saw as JSON under `/requests` and `/violations`.
 
 Every history that comes in is held against the pairing rules of OpenAI and of Anthropic; one that breaks them is
-refused with 400 and kept in `violations`. Every quirk says where it was seen.
+refused with 400 and kept in `violations`. What it says is in `fake_answers`, how that is spoilt in `fake_faults` (the
+list, each with its source), `fake_mistakes` (by the model) and `fake_wire` (on the way), the rules in `fake_rules`.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
-import re
 import select
 import socket
 import struct
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from support.fake_answers import Answer, Call
+from support.fake_faults import FAULTS
+from support.fake_mistakes import written
+from support.fake_rules import violations_of
+from support.fake_wire import (
+    ENDLESS,
+    HTML,
+    completion,
+    endless_body,
+    event,
+    frames,
+    headers_of,
+    refusal_of,
+)
 
 STALL_LIMIT_S = 60.0
+ENDLESS_LIMIT_BYTES = 32 * 1024 * 1024
+"""Where endless replies do end, with a reset, lest a test hang: far beyond what any client should take."""
+_SEND_BUFFER_BYTES = 64 * 1024
 END_OF_BODY = b"0\r\n\r\n"
-HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1><hr>nginx</body></html>"
-
-# Each fault answers in place of, or spoils, the scripted answer.
-FAULTS: dict[str, str] = {
-    "401": "a wrong key, which the provider repeats in its text (BerriAI/litellm#20288)",
-    "403": "a key without rights (openai/openai-python, src/openai/_exceptions.py: PermissionDeniedError)",
-    "404": "an unknown model (the same file: NotFoundError)",
-    "400": "a request the server does not accept (the same file: BadRequestError)",
-    "400_overflow": "context_length_exceeded with OpenAI's sentence (letta#353 met it in a loop)",
-    "400_overflow_llama_cpp": "exceed_context_size_error (ggml-org/llama.cpp#15780)",
-    "400_overflow_anthropic": "'prompt is too long: N tokens > M maximum' (anthropics/claude-code#12186)",
-    "400_filter": "Azure's content_filter code (openai/openai-python#331)",
-    "429": "too many requests, with retry-after when the answer names one (openai-python: RateLimitError)",
-    "500": "an internal server error (openai-python: InternalServerError)",
-    "502_html": "a gateway's page in place of JSON, as nginx sends it (peers §4: every rival shows or hides it)",
-    "503": "overloaded: LostRuins/koboldcpp 1.76 answers so while its queue is full",
-    "stall_first": "sends headers, then nothing (MoonshotAI/kimi-code#2739: deaf for 16 minutes)",
-    "stall_headers": "accepts the request and never answers (the same)",
-    "stall_middle": "a part of the stream, then nothing (the same)",
-    "cut_text": "the stream ends in its middle without finish_reason and [DONE] (BerriAI/litellm#40260)",
-    "cut_call": "the same within a call's arguments, which litellm reports as 'stop' (BerriAI/litellm#42085)",
-    "reset": "the connection is reset in the middle of the stream (CommandCodeAI/command-code#785)",
-    "reset_first": "the connection is reset before any byte (openai-python: APIConnectionError)",
-    "no_done": "finish_reason comes, [DONE] does not (NousResearch/hermes-agent#90848)",
-    "non_json": "200 with a web page where a stream should be (peers §4: a silent empty reply elsewhere)",
-    "empty_choices": "only chunks whose choices are [] (Azure's filter chunk: AbanteAI/archive-old-cli-mentat#429)",
-    "empty_reply": "a finished reply without text or call (letta 0.6.15 is bricked by one, peers §4)",
-    "null_content": "content and tool_calls are null where they are not used (letta#1572)",
-    "same_index": "parallel calls that all have index 0 (BerriAI/litellm#33678, InternLM/lmdeploy#3412)",
-    "index_minus_one": "the first call has index -1 (aws-samples/bedrock-access-gateway, src/api/models/bedrock.py)",
-    "missing_ids": "calls without ids (sgl-project/sglang#7048, openai/openai-dotnet#428)",
-    "empty_ids": "ids and names that are '' after the first fragment (anomalyco/opencode#37841)",
-    "repeated_ids": "every call of every reply has the same id (models that write ids: LostRuins/koboldcpp#585)",
-    "id_each_chunk": "a fresh id on every fragment of one call (vllm-project/vllm#23522)",
-    "legacy_call": "delta.function_call of 2023's API (openai-python, types/chat: deprecated in favour of tool_calls)",
-    "dict_arguments": "arguments as an object in place of text (ggml-org/llama.cpp#20198)",
-    "bad_chunk": "a line of the stream that is not JSON (atomantic/PortOS#7558)",
-    "error_frame": "a frame with an error in the middle of the stream (langchain-ai/langchainjs#11579)",
-    "finish_error": "finish_reason 'error' with status 200 (LostRuins/koboldcpp 1.121)",
-    "no_usage": "no usage in any chunk (LostRuins/koboldcpp#2480: none when tools are present)",
-    "length": "finish_reason 'length' within the last call's arguments (peers §4)",
-    "surrogate": "half of a surrogate pair in the text (Aider-AI/aider#3693, MoonshotAI/kimi-cli#994)",
-    "keep_alive_comments": "': OPENROUTER PROCESSING' lines between the frames (openai/openai-go#227)",
-}
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function call the model makes; `arguments` as an object, or raw text that may be broken."""
-
-    name: str
-    arguments: Mapping[str, Any] | str
-    id: str | None = None
-
-    @property
-    def raw(self) -> str:
-        return self.arguments if isinstance(self.arguments, str) else json.dumps(self.arguments, ensure_ascii=False)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the server says to one request. `delay_s` lies between chunks, `first_delay_s` before the first."""
-
-    text: str = ""
-    calls: tuple[Call, ...] = ()
-    reasoning: str = ""
-    finish: str | None = None
-    chunk_chars: int = 8
-    delay_s: float = 0.0
-    first_delay_s: float = 0.0
-    fault: str | None = None
-    retry_after: str | None = None
-    usage: Mapping[str, Any] | None = field(
-        default_factory=lambda: {"prompt_tokens": 111, "completion_tokens": 22, "total_tokens": 133}
-    )
+_BEFORE_ANY_ANSWER = {"502_html", "empty_body", "error_200", "non_json", "reset_first", "stall_headers"}
+_PART_OF_A_BODY = {"cut_text", "reset", "stall_first", "stall_middle"}
+_WITHOUT_END = {"reset", "stall_middle"}
 
 
 @dataclass(frozen=True)
@@ -129,31 +76,35 @@ class Request:
 
     def packets(self) -> list[dict[str, Any]]:
         """Return the JSON event packets among the user messages, in order."""
-        return [packet for message in self.messages if (packet := packet_of(message))]
+        return [packet for message in self.messages for packet in packets_of(message)]
 
     def results_since(self, kind: str = "user_message") -> int:
-        """Return how many function results came after the newest event of `kind`."""
+        """Return how many function results came after the newest event of `kind`, as tools' messages or as packets."""
         count = 0
         for message in reversed(self.messages):
-            if (packet_of(message) or {}).get("type") == kind:
-                return count
             count += message.get("role") == "tool"
+            for packet in reversed(packets_of(message)):
+                if packet["type"] == kind:
+                    return count
+                count += packet["type"] == "function_result"
         return count
 
 
 Script = Callable[[Request], Answer]
 
 
-def packet_of(message: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the JSON packet a user message carries, or None."""
-    content = message.get("content")
-    if message.get("role") != "user" or not isinstance(content, str):
-        return None
-    try:
-        packet = json.loads(content[content.index('{"type"') :])
-    except ValueError:
-        return None
-    return packet if isinstance(packet, dict) else None
+def packets_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the JSON packets a user message carries: one, or several where neighbours were made one message."""
+    content, packets = message.get("content"), []
+    place = content.find('{"type"') if message.get("role") == "user" and isinstance(content, str) else -1
+    while place >= 0:
+        try:
+            packet, end = json.JSONDecoder().raw_decode(content, place)
+            packets.append(packet)
+        except ValueError:
+            end = place + 1
+        place = content.find('{"type"', end)
+    return packets
 
 
 # --- Scripts -------------------------------------------------------------------------------------------------
@@ -164,12 +115,21 @@ def say(text: str, **kwargs: Any) -> Answer:
     return Answer(text="I answer.", calls=(Call("send_message", {"message": text}),), **kwargs)
 
 
+def spoken(request: Request, text: str, thoughts: str = "I answer.") -> Answer:
+    """Return an answer that says `text` in the form that is asked for: a call, an object by a schema, plain words."""
+    if request.body.get("tools"):
+        return Answer(thoughts, (Call("send_message", {"message": text}),))
+    if request.body.get("response_format"):
+        call = {"name": "send_message", "arguments": {"message": text}}
+        return Answer(json.dumps({"thoughts": thoughts, "function": call}, ensure_ascii=False))
+    return Answer(text)
+
+
 def echo(request: Request) -> Answer:
-    """Repeat the newest user message by `send_message`, or greet where there is none."""
+    """Repeat the newest user message, or greet where there is none."""
     packets = request.packets()
     newest = packets[-1] if packets else {}
-    text = f"You said: {newest.get('message', '')}" if newest.get("type") == "user_message" else "Hello."
-    return say(text) if request.body.get("tools") else Answer(text=text)
+    return spoken(request, f"You said: {newest['message']}" if newest.get("type") == "user_message" else "Hello.")
 
 
 def chain(steps: int, **kwargs: Any) -> Script:
@@ -232,216 +192,10 @@ def script_from(name: str) -> Script:
         chunk_chars, _, text = rest.partition(":")
         return lambda request: say(text, chunk_chars=int(chunk_chars))
     if kind == "fault":
+        if rest not in FAULTS:
+            raise ValueError(f"there is no fault {rest!r}; there are: {', '.join(FAULTS)}")
         return lambda request: Answer(text="A few words that are spoilt.", fault=rest)
     return in_turn(answer_from_json(entry) for entry in json.loads(Path(name).read_text(encoding="utf-8")))
-
-
-# --- The rules a history must keep ---------------------------------------------------------------------------
-
-
-def violations_of(body: Mapping[str, Any]) -> list[str]:
-    """Return how the history of a request breaks OpenAI's or Anthropic's rules, each as one sentence."""
-    messages = [m for m in body.get("messages") or [] if m.get("role") != "system"]
-    found = [*_order_violations(messages), *_pairing_violations(messages)]
-    if messages and any(m.get("tool_calls") for m in messages) and not body.get("tools"):
-        found.append("Anthropic: the history holds calls, but the request names no tools")
-    names = [tool.get("function", {}).get("name") for tool in body.get("tools") or []]
-    if len(names) != len(set(names)):
-        found.append("both: tool names must be unique")
-    return found
-
-
-def _order_violations(messages: list[dict[str, Any]]) -> Iterator[str]:
-    if not messages:
-        yield "both: there is no message"
-        return
-    if messages[0].get("role") != "user":
-        yield "Anthropic: the first message must be of the user"
-    if messages[-1].get("role") == "assistant":
-        yield "Anthropic: the last message must not be the assistant's"
-    for message in messages:
-        content, calls = message.get("content"), message.get("tool_calls")
-        if message.get("role") not in ("user", "assistant", "tool"):
-            yield f"both: role {message.get('role')!r} is unknown"
-        if content is not None and not isinstance(content, str):
-            yield "bedrock-access-gateway: content must be text"
-        if isinstance(content, str) and content and not content.strip():
-            yield "Anthropic: text must not be white space only"
-        if not content and not calls:
-            yield f"both: a message of the {message.get('role')} is empty"
-
-
-def _pairing_violations(messages: list[dict[str, Any]]) -> Iterator[str]:
-    seen: set[str] = set()
-    open_ids: list[str] = []
-    for message in messages:
-        if message.get("role") == "tool":
-            call_id = message.get("tool_call_id")
-            if call_id not in open_ids:
-                yield f"both: a result for {call_id!r} without its call before it"
-            else:
-                open_ids.remove(cast(str, call_id))
-            continue
-        if open_ids:
-            yield f"both: calls {open_ids} have no result right after them"
-        open_ids = []
-        for call in message.get("tool_calls") or []:
-            yield from _call_violations(call, seen)
-            open_ids.append(str(call.get("id")))
-    if open_ids:
-        yield f"both: calls {open_ids} have no result"
-
-
-def _call_violations(call: Mapping[str, Any], seen: set[str]) -> Iterator[str]:
-    call_id, function = call.get("id"), call.get("function") or {}
-    if not isinstance(call_id, str) or not call_id:
-        yield "both: a call without an id"
-    elif call_id in seen:
-        yield f"Anthropic: call id {call_id!r} is not unique"
-    seen.add(str(call_id))
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(function.get("name"))):
-        yield f"OpenAI: the function name {function.get('name')!r} is not accepted"
-    try:
-        arguments = json.loads(str(function.get("arguments")), parse_constant=_refuse)
-    except (TypeError, ValueError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        yield f"Anthropic: the arguments of {call_id!r} are not a JSON object"
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
-
-
-# --- The stream ----------------------------------------------------------------------------------------------
-
-
-def new_call_id() -> str:
-    """Return an id as OpenAI writes them."""
-    return f"call_{uuid.uuid4().hex[:12]}"
-
-
-def pieces(text: str, size: int) -> list[str]:
-    """Return `text` in pieces of at most `size` characters."""
-    return [text[i : i + size] for i in range(0, len(text), max(size, 1))]
-
-
-def deltas(answer: Answer) -> Iterator[dict[str, Any]]:
-    """Yield the deltas of an answer as OpenAI streams them, or as its fault wants them."""
-    null = {"content": None, "tool_calls": None} if answer.fault == "null_content" else {}
-    yield {"role": "assistant", **null}
-    if answer.fault == "empty_reply":
-        return
-    for piece in pieces(answer.reasoning, answer.chunk_chars):
-        yield {"reasoning_content": piece}
-    for piece in pieces(answer.text, answer.chunk_chars):
-        yield {"content": piece}
-    for position, call in enumerate(answer.calls):
-        yield from _call_deltas(answer, position, call)
-
-
-def _call_deltas(answer: Answer, position: int, call: Call) -> Iterator[dict[str, Any]]:
-    fault = answer.fault
-    if fault == "legacy_call":
-        yield {"function_call": {"name": call.name, "arguments": ""}}
-        for piece in pieces(call.raw, answer.chunk_chars):
-            yield {"function_call": {"arguments": piece}}
-        return
-    index = {"same_index": 0, "index_minus_one": position - 1}.get(fault or "", position)
-    first: dict[str, Any] = {"index": index, "type": "function", "function": {"name": call.name, "arguments": ""}}
-    if fault != "missing_ids":
-        first["id"] = "call_0" if fault == "repeated_ids" else call.id or new_call_id()
-    if fault == "dict_arguments" or (fault == "missing_ids" and answer.chunk_chars > len(call.raw)):
-        first["function"]["arguments"] = call.arguments if fault == "dict_arguments" else call.raw
-        yield {"tool_calls": [first]}
-        return
-    yield {"tool_calls": [first], **({"content": None} if fault == "null_content" else {})}
-    for piece in pieces(call.raw, answer.chunk_chars):
-        fragment: dict[str, Any] = {"index": index, "type": "function", "function": {"arguments": piece}}
-        if fault == "id_each_chunk":
-            fragment["id"] = new_call_id()
-        if fault == "empty_ids":
-            fragment["id"] = fragment["function"]["name"] = ""
-        yield {"tool_calls": [fragment]}
-
-
-def frames(answer: Answer, model: str, include_usage: bool) -> list[str]:
-    """Return the `data:` frames of a streamed answer, its fault worked in."""
-    common = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
-
-    def frame(delta: Mapping[str, Any], finish: str | None = None) -> str:
-        return json.dumps({**common, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
-
-    fault = answer.fault
-    if fault == "empty_choices":
-        return [json.dumps({**common, "choices": []}), "[DONE]"]
-    out = [frame(delta) for delta in deltas(answer)]
-    if fault == "surrogate":
-        out.append(frame({"content": " half \ud83d pair"}))
-    if fault in ("cut_text", "cut_call", "reset", "stall_middle", "length", "bad_chunk", "error_frame"):
-        out = out[: max(2, len(out) - 2)]
-    if fault in ("cut_text", "cut_call", "reset", "stall_middle"):
-        return out
-    if fault == "bad_chunk":
-        return [*out, '{"choices": [{"delta": {"content": "bro']
-    if fault == "error_frame":
-        return [*out, json.dumps({"error": {"message": "The upstream model failed.", "code": 500}})]
-    finish = answer.finish or ("tool_calls" if answer.calls else "stop")
-    by_fault = {"length": "length", "finish_error": "error", "legacy_call": "function_call", "empty_reply": "stop"}
-    finish = by_fault.get(fault or "", finish)
-    out.append(frame({}, finish))
-    if include_usage and answer.usage and fault != "no_usage":
-        out.append(json.dumps({**common, "choices": [], "usage": dict(answer.usage)}))
-    return out if fault == "no_done" else [*out, "[DONE]"]
-
-
-def completion(answer: Answer, model: str) -> dict[str, Any]:
-    """Return a whole answer as the API gives it without streaming."""
-    calls = [
-        {"id": c.id or new_call_id(), "type": "function", "function": {"name": c.name, "arguments": c.raw}}
-        for c in answer.calls
-    ]
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
-    if calls:
-        message["tool_calls"] = calls
-    if answer.reasoning:
-        message["reasoning_content"] = answer.reasoning
-    finish = answer.finish or ("tool_calls" if calls else "stop")
-    body = {"id": "chatcmpl-fake", "object": "chat.completion", "created": int(time.time()), "model": model}
-    choices = [] if answer.fault == "empty_choices" else [{"index": 0, "message": message, "finish_reason": finish}]
-    return {**body, "choices": choices, **({"usage": dict(answer.usage)} if answer.usage else {})}
-
-
-_REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {
-    "401": (401, {"message": "Incorrect API key provided: {key}.", "code": "invalid_api_key"}),
-    "403": (403, {"message": "You are not allowed to sample from this model.", "code": "permission_denied"}),
-    "404": (404, {"message": "The model `{model}` does not exist.", "code": "model_not_found"}),
-    "400": (400, {"message": "Unknown parameter.", "type": "invalid_request_error", "code": None}),
-    "400_overflow": (
-        400,
-        {
-            "message": "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000.",
-            "type": "invalid_request_error",
-            "code": "context_length_exceeded",
-        },
-    ),
-    "400_overflow_llama_cpp": (
-        400,
-        {
-            "message": "the request exceeds the available context size, try increasing it",
-            "type": "exceed_context_size_error",
-            "code": 400,
-        },
-    ),
-    "400_overflow_anthropic": (400, {"message": "prompt is too long: 209000 tokens > 200000 maximum", "code": None}),
-    "400_filter": (
-        400,
-        {"message": "The response was filtered due to Azure's content management policy.", "code": "content_filter"},
-    ),
-    "429": (429, {"message": "Rate limit reached for requests.", "code": "rate_limit_exceeded"}),
-    "500": (500, {"message": "The server had an error while processing your request.", "code": None}),
-    "503": (503, {"message": "Server is busy; please try again later.", "code": "overloaded"}),
-}
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -452,7 +206,10 @@ class _Connection(BaseHTTPRequestHandler):
     fake: FakeOpenAI  # set on the subclass the server makes
 
     def setup(self) -> None:
+        # Little is under way between us and a client, so what we sent is about what it read.
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         super().setup()
+        self._sent = 0
         self.number = self.fake.next_connection()
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -493,68 +250,146 @@ class _Connection(BaseHTTPRequestHandler):
             self.fake.answered_ns.append(time.monotonic_ns())
 
     def _answer(self, request: Request, answer: Answer) -> None:
-        fault = answer.fault
-        if fault in _REFUSALS:
-            return self._refuse(request, answer)
-        if fault == "502_html":
-            return self._body(502, HTML.encode(), "text/html")
-        if fault == "non_json":
-            return self._body(200, HTML.replace("502 Bad Gateway", "Sign in").encode(), "text/html")
+        self._sent = 0
+        answer = written(answer, request.results_since())
+        fault = answer.fault or ""
+        self._pause(answer.first_delay_s)
+        if refusal := refusal_of(fault, request.body):
+            return self._refuse(request, answer, *refusal)
+        if fault in _BEFORE_ANY_ANSWER:
+            return self._before_any_answer(fault)
+        streams = bool(request.body.get("stream"))
+        if fault == "plain_for_stream" or (not streams and fault != "sse_for_plain"):
+            return self._plain(request, answer)
+        self._stream(request, answer)
+
+    def _before_any_answer(self, fault: str) -> None:
+        """Do what does not depend on what would have been said."""
         if fault == "reset_first":
             return self._reset()
         if fault == "stall_headers":
             return self._stall()
-        self._pause(answer.first_delay_s)
-        if not request.body.get("stream"):
-            return self._json(200, completion(answer, str(request.body.get("model"))))
-        self._stream(request, answer)
+        if fault == "error_200":
+            return self._json(200, {"error": {"message": "Provider returned error", "code": 502}})
+        if fault == "empty_body":
+            return self._body(200, b"", "application/json")
+        page = HTML if fault == "502_html" else HTML.replace("502 Bad Gateway", "Sign in")
+        self._body(502 if fault == "502_html" else 200, page.encode(), "text/html")
 
-    def _refuse(self, request: Request, answer: Answer) -> None:
-        status, error = _REFUSALS[answer.fault or ""]
+    def _refuse(self, request: Request, answer: Answer, status: int, error: dict[str, Any] | str) -> None:
         key = request.headers.get("authorization", "").removeprefix("Bearer ")
-        message = error["message"].replace("{key}", key).replace("{model}", str(request.body.get("model")))
-        headers = {"retry-after": answer.retry_after} if answer.retry_after else {}
-        self._body(status, json.dumps({"error": {**error, "message": message}}).encode(), "application/json", headers)
+        if isinstance(error, dict):
+            message = error["message"].replace("{key}", key).replace("{model}", str(request.body.get("model")))
+            error = {**error, "message": message}
+        self._body(status, json.dumps({"error": error}).encode(), "application/json", headers_of(answer))
+
+    # --- A whole body ---
+
+    def _plain(self, request: Request, answer: Answer) -> None:
+        fault, model = answer.fault or "", str(request.body.get("model"))
+        if fault in ENDLESS:
+            return self._endless_plain(fault, model)
+        body = json.dumps(completion(answer, model)).encode()
+        if fault == "bom":
+            body = b"\xef\xbb\xbf" + body
+        if fault == "json_as_sse":
+            return self._body(200, body + b"\n\ndata: [DONE]\n\n", "text/event-stream")
+        if fault == "gzip":
+            return self._body(200, gzip.compress(body), "application/json", {"content-encoding": "gzip"})
+        if fault == "cut_call":  # as a proxy passes it on that took what it got for all there is
+            return self._body(200, body[: body.rindex(b'"message')], "application/json")
+        if fault in _PART_OF_A_BODY:
+            self._head(200, "application/json", {"content-length": str(len(body) + 100)})
+            if fault != "stall_first":
+                self._write(body[: len(body) * 2 // 3])
+            return self._leave(fault)
+        self._body(200, body, "application/json")
+
+    def _endless_plain(self, fault: str, model: str) -> None:
+        self._head(200, "application/json", {"transfer-encoding": "chunked"})
+        for piece in endless_body(fault, model):
+            self._chunk(piece)
+            if self._is_enough():
+                return self._reset()
+
+    # --- A stream ---
 
     def _stream(self, request: Request, answer: Answer) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-        if answer.fault == "stall_first":
+        fault = answer.fault or ""
+        kind = "application/json" if fault == "sse_as_json" else "text/event-stream"
+        encoding = {"content-encoding": "gzip"} if fault == "gzip" else {}
+        self._head(200, kind, {"transfer-encoding": "chunked", **encoding})
+        if fault == "stall_first":
             return self._stall()
         include_usage = bool((request.body.get("stream_options") or {}).get("include_usage"))
-        whole = list(frames(answer, str(request.body.get("model")), include_usage))
-        for number, frame in enumerate(whole, 1):
-            if number > 1:
-                self._pause(answer.delay_s)
-            if answer.fault == "keep_alive_comments":
-                self._chunk(b": OPENROUTER PROCESSING\n\n")
+        waiting = frames(answer, str(request.body.get("model")), include_usage)
+        press = zlib.compressobj(wbits=31)
+        frame, number = next(waiting, None), 0
+        while frame is not None:
+            following = next(waiting, None)
+            data = event(fault, frame, first=number == 0)
+            if fault == "gzip":
+                data = press.compress(data) + press.flush(zlib.Z_FINISH if following is None else zlib.Z_SYNC_FLUSH)
             # The end of the body in the packet of [DONE]: the openai client closes a connection where it comes later.
-            ends = number == len(whole) and answer.fault not in ("stall_middle", "reset")
-            self._chunk(f"data: {frame}\n\n".encode(), ends=ends)
-        if answer.fault == "stall_middle":
+            ends = following is None and fault not in _WITHOUT_END
+            self._pieces(data, fault, ends)
+            if fault == "endless_comments":
+                self._comment_for_ever()
+            if fault.startswith("endless") and self._is_enough():
+                return self._reset()
+            frame, number = following, number + 1
+            if frame is not None:
+                self._pause(answer.delay_s)
+        if fault in _WITHOUT_END:
+            self._leave(fault)
+
+    def _pieces(self, data: bytes, fault: str, ends: bool) -> None:
+        """Send an event, in one packet or, where its fault wants it, a few bytes at a time."""
+        if fault != "split_utf8":
+            return self._chunk(data, ends)
+        for place in range(0, len(data), 5):
+            self._chunk(data[place : place + 5], ends and place + 5 >= len(data))
+
+    def _comment_for_ever(self) -> None:
+        while not self.fake.stopping.is_set() and not self._is_enough():
+            self._chunk(b": OPENROUTER PROCESSING\n\n")
+            self._pause(0.01)
+
+    def _leave(self, fault: str) -> None:
+        """End in the way of a fault what has been begun."""
+        if fault.startswith("stall"):
             return self._stall()
-        if answer.fault == "reset":
+        if fault == "reset":
             return self._reset()
-        if not whole:
-            self.wfile.write(END_OF_BODY)
+        self.close_connection = True
+
+    # --- Bytes ---
+
+    def _is_enough(self) -> bool:
+        return self._sent > ENDLESS_LIMIT_BYTES or self.fake.stopping.is_set()
+
+    def _write(self, data: bytes) -> None:
+        self.wfile.write(data)
+        self._sent += len(data)
+        self.fake.most_sent = max(self.fake.most_sent, self._sent)
+        self.fake.last_byte_ns = time.monotonic_ns()
 
     def _chunk(self, data: bytes, ends: bool = False) -> None:
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data) + (END_OF_BODY if ends else b""))
-        self.fake.last_byte_ns = time.monotonic_ns()
+        self._write(b"%x\r\n%b\r\n" % (len(data), data) + (END_OF_BODY if ends else b""))
 
     def _json(self, status: int, body: Mapping[str, Any]) -> None:
         self._body(status, json.dumps(body).encode(), "application/json")
 
     def _body(self, status: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+        self._head(status, kind, {"content-length": str(len(body)), **(headers or {})})
+        self._write(body)
+
+    def _head(self, status: int, kind: str, headers: Mapping[str, str]) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        for name, value in (headers or {}).items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
 
     def _pause(self, seconds: float) -> None:
         """Wait, but notice a client that leaves."""
@@ -599,6 +434,8 @@ class FakeOpenAI:
         self.answered_ns: list[int] = []
         self.client_left_ns: list[int] = []
         self.last_byte_ns = 0
+        self.most_sent = 0
+        """The bytes of the longest reply so far, its headers not counted."""
         self.connections = 0
         self.stopping = threading.Event()
         self._lock = threading.Lock()
