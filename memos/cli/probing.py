@@ -87,5 +87,5 @@ def offer(settings: Settings, places: Places, environ: Mapping[str, str], menus:
 def progress(done: int, count: int, name: str) -> None:
     """Show on stderr how far the probes are: one line that is drawn anew on a terminal, else nothing."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{done} of {count}: {name} …" if name else "\r\x1b[K")
+        sys.stderr.write(f"\r\x1b[K{done + 1} of {count}: {name} …" if name else "\r\x1b[K")
         sys.stderr.flush()

@@ -24,7 +24,7 @@ from memos.cli.list import list_things
 from memos.config import Places, write_config
 from memos.errors import BadInput
 from memos.llm.capability_card import CapabilityCard, FormatName
-from memos.llm.litellm_processor import REFUSED_VERSIONS
+from memos.llm.quiet_litellm import REFUSED_VERSIONS
 from memos.memory.index import builtin_embedder
 from memos.memory.indexer import BATCH_ROWS
 from memos.storage.agent_lock import AgentLock

@@ -34,7 +34,7 @@ def _sqlite() -> Finding:
 
 
 def _litellm() -> Finding:
-    from memos.llm.litellm_processor import REFUSED_VERSIONS
+    from memos.llm.quiet_litellm import REFUSED_VERSIONS
 
     try:
         version = importlib.metadata.version("litellm")
