@@ -14,6 +14,7 @@ import pexpect
 import pytest
 from support.able_model import able
 from support.command_line import clean_environ, memos
+from support.fake_anthropic import fake_anthropic
 from support.fake_embeddings import FakeEmbeddings
 from support.fake_openai import FakeOpenAI, refused_url
 from support.search_home import search_home
@@ -394,6 +395,17 @@ def test_a_probe_of_a_dead_endpoint_is_a_finding(places: Places, capsys: pytest.
     flags = {"model": "openai/one", "api_base": refused_url()}
     visit = Visit(capsys, flags=flags, probe=True, yes=True)
     assert visit.code == 5 and visit["probe"]["status"] == "fail" and visit["agents"]["status"] == "ok"
+
+
+def test_a_provider_that_litellm_reaches_is_probed_too(
+    places: Places, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-0123456789abcdef")
+    with fake_anthropic() as server:
+        visit = Visit(capsys, flags={"model": "anthropic/claude-x", "api_base": server.url}, probe=True, yes=True)
+        sent = server.bodies
+    assert len(sent) == 5 and "tools" in sent[0] and '"image"' in json.dumps(sent[-1]["messages"])
+    assert visit["probe"]["status"] == "ok" and visit.report["card"]["images"] is False
 
 
 @pytest.mark.terminal

@@ -128,12 +128,9 @@ def test_reasoning_is_seen_in_its_field_and_between_tags() -> None:
     assert card.reasoning == "tags" and card.monologue == "content"
 
 
-def test_a_field_that_the_endpoint_does_not_take_is_left_out_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    refusal = (400, {"message": "Unknown parameter: stream_options."})
-    monkeypatch.setitem(fake_openai._REFUSALS, "400", refusal)
-
+def test_a_field_that_the_endpoint_does_not_take_is_left_out_and_asked_again() -> None:
     def script(request: Request) -> Answer:
-        return Answer(fault="400") if "stream_options" in request.body else able(request)
+        return Answer(fault="refuses_stream_options") if "stream_options" in request.body else able(request)
 
     card, _ = probed(script)
     assert card.record(FormatName.NATIVE).obeyed and card.honest_usage is False
