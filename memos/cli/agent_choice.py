@@ -115,13 +115,21 @@ def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
         kept.pop("memory.embedding", None)
     if settings.origins["model"] == "persona":
         kept["model"] = config.model
+        if fallbacks := persona.front.fallback_models or human.front.fallback_models:
+            kept.setdefault("fallback_models", list(fallbacks))
     return machinery.agents.create(
         wish.agent_name or _free_name(machinery.agents, persona.name),
         model=config.model,
         persona_name=persona.name,
         human_name=config.human,
         blocks=_blocks(persona, human, settings),
-        settings={**_turn_limits(persona, human), **_allowed(persona, human), **kept},
+        settings={
+            **human.front.params,
+            **persona.front.params,
+            **_turn_limits(persona, human),
+            **_allowed(persona, human),
+            **kept,
+        },
     )
 
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, Machinery, Wish
+from memos.cli.agent_models import AgentModels, limits_of, paging_of
 from memos.config import Config, Places, Settings, find_key
-from memos.errors import MemosError, NotConfigured, StorageProblem
+from memos.config.parameters import sampling_params
+from memos.errors import BadInput, MemosError, NotConfigured, StorageProblem
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import FunctionTable
-from memos.kernel.control import Limits
 from memos.kernel.executor import Executor
 from memos.kernel.housekeeping import index_when_idle
 from memos.kernel.kernel import Kernel, Machine
-from memos.kernel.main_context import MainContext, Paging
+from memos.kernel.main_context import MainContext
 from memos.kernel.operator import Operator
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
@@ -59,6 +60,7 @@ def processor_for(
     `notes` keeps what is learned of a remote model: how it counts tokens, what it can do.
     """
     config, model = settings.config, settings.config.model
+    _check_call_format(config)
     if model.startswith("scripted:"):
         from memos.llm.chain_follower import CHAIN_FOLLOWER, ChainFollower
         from memos.llm.scripted import ScriptedProcessor
@@ -67,6 +69,18 @@ def processor_for(
             return ChainFollower(config.window_tokens or None)
         return ScriptedProcessor.from_model(model, config.window_tokens or None)
     return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ, notes)
+
+
+def _check_call_format(config: Config) -> None:
+    """Refuse a format that the model cannot be asked in. Raises: BadInput."""
+    model, name = config.model, config.call_format
+    if is_embedded(model) and name not in ("auto", "decomposed", "json_schema", "grammar"):
+        what = f'{model} runs inside memos, where call_format "{name}" means nothing.'
+    elif is_remote(model) and name == "decomposed":
+        what = f'call_format "decomposed" is for models that run inside memos, and {model} does not.'
+    else:
+        return
+    raise BadInput(what, "memos configure --set call_format=auto")
 
 
 async def check_model(settings: Settings, places: Places, environ: Mapping[str, str]) -> None:
@@ -94,32 +108,47 @@ def _remote(
     config, timeouts = settings.config, settings.config.timeouts
     # A provider's key from the environment never goes to another server.
     key = _key(settings, places, environ, config.model, "memos configure") or (NO_KEY if config.api_base else None)
-    params = {"temperature": config.temperature, "max_tokens": config.max_reply_tokens or None}
     return RemoteProcessor(
         config.model,
         _road(config, key),
         api_base=config.api_base or None,
         api_key=key,
         window_tokens=config.window_tokens or None,
-        params={name: value for name, value in params.items() if value is not None},
+        params=sampling_params(config),
+        stream=config.streaming,
+        call_format=config.call_format,
         signed_thoughts=wants_thoughts_back(config.model),
-        patience=Patience(timeouts.first_byte_s, timeouts.gap_s),
+        patience=Patience(first_byte_s(config), timeouts.gap_s),
         notes=notes,
     )
 
 
 def _road(config: Config, key: str | None) -> Road:
-    """Return the shortest road to a remote model."""
+    """Return the shortest road to a remote model, or the one that was chosen. Raises: BadInput."""
     from memos.llm.catalogue import name_at_endpoint, openai_address
 
     connect_s = config.timeouts.connect_s
-    if address := openai_address(config.model, config.api_base):
+    address = openai_address(config.model, config.api_base)
+    if not address and config.road == "httpx":
+        raise BadInput(
+            f'{config.model} has no OpenAI-compatible address, which road "httpx" needs.',
+            "name one as api_base, or memos configure --set road=auto",
+        )
+    if address and config.road != "litellm":
         from memos.llm.httpx_road import HttpxRoad
 
         return HttpxRoad(name_at_endpoint(config.model), address, key, connect_timeout_s=connect_s)
     from memos.llm.litellm_road import LitellmRoad
 
     return LitellmRoad(config.model, api_base=config.api_base or None, api_key=key, connect_timeout_s=connect_s)
+
+
+def first_byte_s(config: Config) -> float:
+    """Return how long the first byte of the model's reply is waited for: longer where its server is near."""
+    from memos.llm.catalogue import is_near
+
+    near = is_near(config.model, config.api_base)
+    return config.timeouts.first_byte_local_s if near else config.timeouts.first_byte_s
 
 
 def _key(settings: Settings, places: Places, environ: Mapping[str, str], who: str, otherwise: str) -> str | None:
@@ -204,7 +233,7 @@ def _embedded(settings: Settings, places: Places) -> Processor:
         threads=config.embedded.threads or None,
         window_tokens=config.window_tokens or None,
         prefix_folder=places.cache / "prefixes",
-        call_format=config.embedded.format,
+        call_format=config.call_format,
     )
 
 
@@ -242,9 +271,12 @@ class _Wiring:
         self._memory = WorkingContext(database, agent.id, self._syscalls)
         self._recall = RecallStorage(database, agent.id, agent.name, self._index.search("recall"), self._syscalls)
         self._notes = ModelNotes(database)
-        self._summary_processor = self._processor_for_summaries()
+        self._models = AgentModels(machinery, agent, settings, self._processor, self._check)
+        summariser = settings.config.paging.summariser
+        self._summary_processor = self._models.beside(summariser) if summariser else None
         self._archival = ArchivalStorage(database, agent.id, self._index.search("archival"), self._syscalls)
         self._kernel = Kernel(agent, self._machine())
+        self._models.drive(self._kernel)
 
     def _machine(self) -> Machine:
         config, database = self._settings.config, self._machinery.database
@@ -257,31 +289,23 @@ class _Wiring:
             self._memory,
             self._recall,
             queue_manager,
-            _paging(config),
+            paging_of(config),
             self._summary_processor,
         )
         return Machine(
-            processor=self._processor(self._settings),
+            processors=self._models.line(),
             main_context=main_context,
             queue_manager=queue_manager,
             executor=Executor(database, table, queue_manager, self._syscalls),
-            limits=Limits(
-                config.limits.steps,
-                config.limits.identical_calls,
-                config.limits.turn_tokens,
-                config.limits.turn_seconds,
-                config.limits.turn_usd,
-            ),
+            limits=limits_of(config),
             idle_heartbeat_s=config.heartbeat_minutes * 60.0,
         )
 
     def _processor(self, settings: Settings) -> Processor:
         return processor_for(settings, self._machinery.places, self._machinery.environ, self._notes)
 
-    def _processor_for_summaries(self) -> Processor | None:
-        """Return the processor of `paging.summariser`, where one is set. Raises: BadInput, NotConfigured."""
-        model = self._settings.config.paging.summariser
-        return self._processor(self._machinery.settings({"model": model}, self._agent)) if model else None
+    async def _check(self, settings: Settings) -> None:
+        await check_model(settings, self._machinery.places, self._machinery.environ)
 
     @asynccontextmanager
     async def running(self, *, read_only: bool, stays: bool) -> AsyncIterator[Session]:
@@ -300,8 +324,10 @@ class _Wiring:
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception):
                     logging.getLogger(__name__).error("a task of the session failed", exc_info=outcome)
-            for processor in filter(None, (self._kernel.processor, self._summary_processor)):
-                await processor.aclose()
+            await self._models.aclose()
+            await self._kernel.machine.processors.aclose()
+            if self._summary_processor:
+                await self._summary_processor.aclose()
             await self._store_notes()
             await asyncio.to_thread(self._index.close)
 
@@ -328,12 +354,11 @@ class _Wiring:
             agent=self._agent,
             memory=StoredMemory(self._memory, self._recall),
             operator=Operator(self._kernel, self._memory, self._archival),
-            model=config.model,
-            switch_model=self._switch_model,
+            models=self._models,
             usage=UsageLedger(self._machinery.database),
             finder=Finder(self._index),
             header=[
-                *header(self._agent, config.model, self._machinery.places),
+                *header(self._agent, config, self._machinery.places),
                 *filter(None, [self._index.problem or embedding_note(config)]),
             ],
             history_file=self._machinery.places.history_file,
@@ -345,17 +370,6 @@ class _Wiring:
         now, before = utc_now(), self._agent.last_login_at
         self._machinery.agents.note_login(self._agent, now)
         return Event(EventKind.LOGIN, payload={"last_login": before.isoformat() if before else "never"}, created_at=now)
-
-    async def _switch_model(self, model: str) -> str:
-        """Let the next step run on `model`, from now on and after a restart. Raises: BadInput, NotConfigured."""
-        settings = self._machinery.settings({"model": model}, self._agent)
-        await check_model(settings, self._machinery.places, self._machinery.environ)
-        processor = self._processor(settings)
-        previous, self._kernel.processor = self._kernel.processor, processor
-        api_base = settings.config.api_base
-        await self._machinery.database.run(lambda: self._machinery.agents.set_model(self._agent, model, api_base))
-        await previous.aclose()
-        return f"{self._agent.name} goes on with {model}; its memory is the same."
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,16 +392,6 @@ class StoredMemory:
         return self.working_context.last_edits(count)
 
 
-def _paging(config: Config) -> Paging:
-    paging = config.paging
-    return Paging(
-        paging.warn_percent / 100,
-        paging.flush_percent / 100,
-        paging.evict_percent / 100,
-        config.max_reply_tokens or 0,
-    )
-
-
 def _index_or_words(settings: Settings, machinery: Machinery) -> Index:
     """Return the index, or search by words alone where the embedder cannot be had: no reason not to talk."""
     try:
@@ -407,13 +411,16 @@ def embedding_note(config: Config) -> str:
     return f"Search by meaning: the text of all messages and passages goes to {who} ({model})."
 
 
-def header(agent: Agent, model: str, places: Places) -> list[str]:
+def header(agent: Agent, config: Config, places: Places) -> list[str]:
     """Return the lines drawn first: who this is, what it can do, where everything lies."""
+    model = config.model
     lines = [f"memos {__version__} · {agent.name} · {model}"]
     if model == BUILTIN_MODEL:
         lines.append("A clerk of 135M parameters: it files what you tell it, finds and quotes it.")
         lines.append("It can't converse; a larger model can: memos configure")
     elif agent.persona_name == CLERK and not is_embedded(model):
         lines.append("This agent is a clerk, made for the built-in model; memos run --new begins a companion.")
+    if config.fallback_models:
+        lines.append(f"Where {model} does not answer: {', then '.join(config.fallback_models)}.")
     lines.append(f"Everything stays in {places.data} · /help")
     return lines

@@ -33,6 +33,8 @@ def _set(places: Places, environ: Mapping[str, str], assignments: Sequence[str],
         raise BadInput("There is nothing to set.", "memos configure --set model=builtin/tiny")
     if isinstance(changes.get("model"), str):
         changes["model"] = absolute_model(str(changes["model"]))
+    if isinstance(fallbacks := changes.get("fallback_models"), tuple):
+        changes["fallback_models"] = tuple(absolute_model(model) for model in fallbacks)
     if test and changes.keys() & _CHOICE_OF_MODEL:
         _try(places, environ, changes)
     if probe:
@@ -146,8 +148,10 @@ def _key_row(settings: Settings, places: Places, environ: Mapping[str, str]) -> 
 
 
 def _shown(value: Value) -> str:
-    if value is None or value == "":
+    if value is None or value in ("", ()):
         return "(not set)"
+    if isinstance(value, tuple):
+        return ", ".join(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and "@" in urlsplit(value).netloc:

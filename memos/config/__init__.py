@@ -6,6 +6,7 @@ settings     what holds now and where each value comes from, in order: flag, env
 places       which folder holds what
 portraits    personas and humans, found by name
 front_matter what such a file asks for: model, functions, limits, further blocks
+parameters   which settings a conversation may change of how its model is asked
 keys         API keys: environment, key store or a 0600 file; never config.toml
 """
 

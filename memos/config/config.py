@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+CALL_FORMATS = ("auto", "native", "json_schema", "grammar", "json_prompt", "plain", "decomposed")
+REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -38,6 +41,9 @@ class Timeouts:
 
     first_byte_s: float = field(default=60.0, metadata={"at_least": 0.1})
     """From the request to the first byte of the reply."""
+
+    first_byte_local_s: float = field(default=600.0, metadata={"at_least": 0.1})
+    """The same for a server on this computer or its network: a local model reads a long prompt slowly."""
 
     gap_s: float = field(default=30.0, metadata={"at_least": 0.1})
     """Between two pieces of a streaming reply."""
@@ -91,9 +97,6 @@ class Embedded:
     threads: int = field(default=0, metadata={"at_least": 0})
     """Processor threads; 0 leaves one core free."""
 
-    format: str = field(default="auto", metadata={"choices": ("auto", "decomposed", "json_schema")})
-    """How calls are had: small decisions (decomposed), one JSON call (json_schema), or what suits the size (auto)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
@@ -110,6 +113,9 @@ class Config:
     model: str = ""
     """The model: any litellm id (openai/…, anthropic/…, ollama_chat/…), builtin/tiny, gguf:PATH or scripted:PATH."""
 
+    fallback_models: tuple[str, ...] = field(default=(), metadata={"sample": ("ollama_chat/llama3.2", "builtin/tiny")})
+    """Models asked, in this order, where the first does not answer: each as for `model`, commas between them."""
+
     api_base: str = field(default="", metadata={"address": True})
     """Address of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; empty means the provider's own."""
 
@@ -119,11 +125,35 @@ class Config:
     window_tokens: int = field(default=0, metadata={"at_least": 0})
     """The model's context window in tokens; 0 means: what the server or litellm's table says, else 8192."""
 
+    call_format: str = field(default="auto", metadata={"choices": CALL_FORMATS})
+    """How calls of functions are had; auto: as the model was seen to obey. Of a remote model by the chat API's tools
+    (native), as one JSON object that the server holds to a schema (json_schema) or a grammar (grammar) or that the
+    prompt asks for (json_prompt), or not at all (plain); of a model inside memos by small decisions (decomposed) or as
+    one JSON object under a grammar (json_schema, grammar).
+    """
+
+    streaming: bool = True
+    """Ask for replies in pieces; false for gateways that can't."""
+
+    road: str = field(default="auto", metadata={"choices": ("auto", "httpx", "litellm")})
+    """What carries requests to a remote model; auto: memos' own small client for OpenAI-compatible endpoints, litellm
+    for all others.
+    """
+
     max_reply_tokens: int = field(default=0, metadata={"at_least": 0})
     """Tokens one reply may have; 0 leaves it to the provider."""
 
     temperature: float | None = field(default=None, metadata={"at_least": 0, "sample": 0.7})
     """How freely the model picks its words, usually 0 to 2; unset leaves it to the provider."""
+
+    top_p: float | None = field(default=None, metadata={"at_least": 0, "at_most": 1, "sample": 0.9})
+    """From which share of the likeliest words the model picks; unset leaves it to the provider."""
+
+    seed: int | None = field(default=None, metadata={"sample": 1})
+    """The same number asks for the same reply to the same prompt, as far as the provider can; unset asks for none."""
+
+    reasoning_effort: str | None = field(default=None, metadata={"choices": REASONING_EFFORTS, "sample": "low"})
+    """How much a model that reasons thinks before it answers, as far as it lets itself be told; unset: as it does."""
 
     agent: str = ""
     """The agent that `memos` opens; empty means the one used last."""

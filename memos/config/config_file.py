@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -69,7 +70,10 @@ def write_config(path: Path, changes: Mapping[str, Value]) -> None:
             raise _not_changeable(path)
     text = tomlkit.dumps(document)
     expected = {k: v for k, v in {**before, **changes}.items() if v is not None}
-    written = {name: value for name, value in _flat(tomllib.loads(text)) if name in SETTINGS}
+    read_back = _flat(tomllib.loads(text))
+    written = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in read_back if name in SETTINGS
+    }
     if written != expected:
         raise _not_changeable(path)
     write_atomically(path, text)
@@ -158,7 +162,7 @@ def _change(document: Any, name: str, value: Value) -> bool:
     if not isinstance(table, dict):
         return False
     if value is not None:
-        table[key] = value
+        table[key] = list(value) if isinstance(value, tuple) else value
     elif key in table:
         del table[key]
     return True
@@ -198,6 +202,8 @@ def _toml(item: Setting) -> str:
     value = item.sample if item.default is None else item.default
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return json.dumps(list(value), ensure_ascii=False)
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from memos.config.settings import SETTINGS, nearest_name
+from memos.config.parameters import SAMPLING
+from memos.config.settings import SETTINGS, Value, nearest_name
 from memos.errors import BadInput
 from memos.safe_text import storable
 
-_KEYS = ("name", "description", "model", "functions", "limits", "blocks", "read_only")
+_KEYS = ("name", "description", "model", "fallback_models", "params", "functions", "limits", "blocks", "read_only")
 _TURN_LIMITS = ("steps", "identical_calls", "turn_tokens", "turn_seconds", "turn_usd")
 _BLOCK_KEYS = ("label", "description", "value", "limit_chars", "read_only")
 _TAKEN_LABELS = ("persona", "human")
@@ -56,6 +57,10 @@ class FrontMatter:
     description: str = ""
     model: str = ""
     """The model of the agent, unless the user names one."""
+    fallback_models: tuple[str, ...] = ()
+    """Models asked where that one does not answer; they count where it does."""
+    params: Mapping[str, Value] = field(default_factory=dict)
+    """Sampling parameters by the name of the setting, such as `temperature`."""
     functions: tuple[str, ...] | None = None
     """Names and patterns of the functions the agent may use; None: all."""
     block_chars: int | None = None
@@ -80,12 +85,19 @@ def read_front_matter(head: str, path: Path) -> FrontMatter:
     limits = (
         reader.mapping(found["limits"], ("block_chars", *_TURN_LIMITS), within="limits.") if "limits" in found else {}
     )
+    params = reader.mapping(found["params"], SAMPLING, within="params.") if "params" in found else {}
     texts = {key: plain[key] if key in plain else reader.text(found.get(key), key) for key in ("name", "description")}
     return FrontMatter(
         name=texts["name"],
         description=texts["description"],
         model=reader.text(found.get("model"), "model"),
-        functions=reader.patterns(found["functions"]) if "functions" in found else None,
+        fallback_models=reader.texts(found["fallback_models"], "fallback_models", "[ollama_chat/llama3.2]", "model")
+        if "fallback_models" in found
+        else (),
+        params={key: reader.param(node, key) for key, node in params.items()},
+        functions=reader.texts(found["functions"], "functions", "[archival_*]", "name")
+        if "functions" in found
+        else None,
         block_chars=reader.limit(limits.get("block_chars"), "block_chars", "memory.block_limit_chars"),
         turn_limits={
             f"limits.{key}": reader.limit(node, key, f"limits.{key}")
@@ -180,11 +192,26 @@ class _Reader:
         setting = SETTINGS[like]
         return None if node is None else self._number(node, f"limits.{key}", setting.type, setting.at_least or 0)
 
-    def patterns(self, node: Any) -> tuple[str, ...]:
-        """Return the names and patterns of functions."""
-        texts = tuple(self.text(item, "functions") for item in self._items(node, "functions", "[archival_*]"))
+    def param(self, node: Any, key: str) -> Value:
+        """Return a sampling parameter that keeps the bounds of its setting."""
+        setting = SETTINGS[key]
+        least = float("-inf") if setting.at_least is None else setting.at_least
+        is_text = setting.type is str
+        value = (
+            self.text(node, f"params.{key}") if is_text else self._number(node, f"params.{key}", setting.type, least)
+        )
+        try:
+            return setting.checked(value, "given")
+        except BadInput as error:
+            self._fail(
+                node, f"params.{error.what.removesuffix('.')}", f"write params: {{{key}: {setting.sample_value}}}"
+            )
+
+    def texts(self, node: Any, key: str, example: str, what: str) -> tuple[str, ...]:
+        """Return a list of texts, such as names and patterns of functions; `what` each of them is."""
+        texts = tuple(self.text(item, key) for item in self._items(node, key, example))
         if not all(texts):
-            self._fail(node, "functions holds an empty name", "remove it")
+            self._fail(node, f"{key} holds an empty {what}", "remove it")
         return texts
 
     def blocks(self, node: Any) -> tuple[FurtherBlock, ...]:

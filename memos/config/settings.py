@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from memos.config.config import Config
 from memos.errors import BadInput
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | tuple[str, ...] | None
 """What a setting may be; None is only for a setting that may be unset."""
 
 DEFAULT = "default"
@@ -43,6 +43,8 @@ class Setting:
         """Return `value` if it fits; a whole number is also a number. Raises: BadInput."""
         if value is None and self.optional:
             return None
+        if self.type is tuple:
+            return self._texts(value, origin)
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type:
@@ -67,19 +69,39 @@ class Setting:
             return None
         if self.type is str:
             return self.checked(text, origin)
+        if self.type is tuple:
+            return self.checked([part.strip() for part in text.split(",")] if text.strip() else [], origin)
         try:
             value = _READERS[self.type](text.strip())
         except ValueError:
             raise self._refused(text, origin) from None
         return self.checked(value, origin)
 
+    def _texts(self, value: object, origin: str) -> tuple[str, ...]:
+        """Return a list of texts, each of which says something. Raises: BadInput."""
+        if not isinstance(value, list | tuple) or not all(type(text) is str for text in value):
+            raise self._refused(value, origin)
+        if not all(text.strip() for text in value):
+            raise BadInput(f"{self.name} holds an empty text ({origin}).", self._next_step())
+        return tuple(value)
+
     def _refused(self, value: object, origin: str) -> BadInput:
         return BadInput(f"{self.name} must be {_WORDS[self.type]}, not {value!r:.60} ({origin}).", self._next_step())
 
     def _next_step(self) -> str:
-        sample = self.default if self.default is not None else self.sample
-        text = str(sample).lower() if isinstance(sample, bool) else str(sample)
-        return f"for example: memos configure --set {self.name}={text}"
+        return f"for example: memos configure --set {self.name}={as_text(self.sample_value)}"
+
+    @property
+    def sample_value(self) -> Value:
+        """A value it may have: the default, unless that says nothing."""
+        return self.sample if self.default is None or self.default == () else self.default
+
+
+def as_text(value: Value) -> str:
+    """Return a value as `--set` and the environment take it."""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _is_address(text: str) -> bool:
@@ -112,7 +134,13 @@ def _number(text: str) -> float:
 
 
 _READERS: Mapping[type, Any] = {bool: _truth, int: int, float: _number}
-_WORDS: Mapping[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_WORDS: Mapping[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list of texts",
+}
 
 
 def _settings_of(cls: type, prefix: str = "") -> Iterable[Setting]:
@@ -122,10 +150,11 @@ def _settings_of(cls: type, prefix: str = "") -> Iterable[Setting]:
         if is_dataclass(hint):
             yield from _settings_of(hint, f"{item.name}.")  # type: ignore[arg-type]
             continue
-        optional = hint not in (str, int, float, bool)
+        optional = type(None) in get_args(hint)
+        kind = next(t for t in get_args(hint) if t is not type(None)) if optional else hint
         yield Setting(
             name=prefix + item.name,
-            type=next(t for t in hint.__args__ if t is not type(None)) if optional else hint,
+            type=get_origin(kind) or kind,
             default=item.default,  # type: ignore[arg-type]
             optional=optional,
             at_least=item.metadata.get("at_least"),

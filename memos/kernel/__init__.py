@@ -1,4 +1,5 @@
 """Decides what happens next: the cycle, main context, queue manager, executor.
 
-Read in this order: `kernel.py` (the cycle), `queue_manager.py`, `main_context.py`, `executor.py`, `control.py`.
+Read in this order: `kernel.py` (the cycle), `queue_manager.py`, `main_context.py`, `processor_line.py`, `executor.py`,
+`control.py`.
 """

@@ -57,6 +57,8 @@ class Turn:
     calls_seen: Counter[str] = field(default_factory=Counter)
     warned: bool = False
     """Whether it was told of memory pressure: in a tiny window every step could fill the queue anew."""
+    shown: bool = False
+    """Whether something of the reply that streams was shown."""
 
     def note_model_call(self, call: ModelCall) -> None:
         """Add the tokens of one inference, and its price where that is known."""

@@ -55,15 +55,16 @@ class Draft:
         self._refresher = asyncio.create_task(self._refresh())
         return self
 
-    def add(self, part: ReplyPart) -> None:
-        """Take a further piece of the stream."""
+    def add(self, part: ReplyPart) -> bool:
+        """Take a further piece of the stream; return whether it is a piece of the reply."""
         if isinstance(part, MonologueDelta):
             self._monologue.append(part.text)
         elif isinstance(part, SpeechDelta):
             self._speech.append(part.text)
         else:
-            return
+            return False
         self._changed = True
+        return True
 
     async def finish(self, reply: Reply) -> Message:
         """Store the finished reply, or, where the stream was cut, what was shown of it."""

@@ -26,6 +26,7 @@ from memos.kernel.draft import Draft
 from memos.kernel.executor import Executor
 from memos.kernel.main_context import MainContext
 from memos.kernel.outputs import OutputBoard, Subscription
+from memos.kernel.processor_line import ProcessorLine
 from memos.kernel.queue_manager import QueueManager
 from memos.llm.processor import Processor, closing_stream
 from memos.messages import (
@@ -46,9 +47,9 @@ from memos.storage.agents import Agent
 
 @dataclass(slots=True)
 class Machine:
-    """What a kernel drives: the processor and the parts around it, wired at boot."""
+    """What a kernel drives: the processors and the parts around them, wired at boot."""
 
-    processor: Processor
+    processors: ProcessorLine
     main_context: MainContext
     queue_manager: QueueManager
     executor: Executor
@@ -129,11 +130,7 @@ class Kernel:
     @property
     def processor(self) -> Processor:
         """The processor that runs the next step."""
-        return self.machine.processor
-
-    @processor.setter
-    def processor(self, processor: Processor) -> None:
-        self.machine.processor = processor
+        return self.machine.processors.current
 
     # --- the task ------------------------------------------------------------------------------------------
 
@@ -203,28 +200,42 @@ class Kernel:
             raise
 
     async def _stream(self, turn: Turn) -> Message:
-        """Stream one reply and store it, calls pending. Raises: ProcessorError; what was shown is kept."""
-        machine = self.machine
+        """Stream one reply and store it, calls pending. Where a processor gives none, the next in line is asked.
+
+        Raises: MemosError, that of the first; what was shown is kept.
+        """
+        processors = self.machine.processors
         turn.steps += 1
-        self._publish(turn, StepStarted(turn.steps, machine.limits.steps))
+        self._publish(turn, StepStarted(turn.steps, self.machine.limits.steps))
+        processors.begin_step(begins_turn=turn.steps == 1)
+        while True:
+            try:
+                return await self._ask_until_it_fits(processors.current, turn)
+            except MemosError as error:
+                if turn.shown:
+                    raise
+                self._publish(turn, processors.pass_on(error))
+
+    async def _ask_until_it_fits(self, processor: Processor, turn: Turn) -> Message:
         refusal: ContextOverflow | None = None
         while True:
             try:
-                return await self._ask(turn)
+                return await self._ask(processor, turn)
             except ContextOverflow as overflow:
                 refusal = refusal or overflow
-                if not machine.main_context.refused(machine.processor, overflow):
+                if not self.machine.main_context.refused(processor, overflow):
                     raise refusal from None
 
-    async def _ask(self, turn: Turn) -> Message:
-        queue_manager, processor = self.machine.queue_manager, self.machine.processor
-        prompt = await self.machine.main_context.prompt(processor, turn, lambda body: self._publish(turn, body))
-        async with Draft(queue_manager, turn, processor) as draft, closing_stream(processor.infer(prompt)) as parts:
+    async def _ask(self, processor: Processor, turn: Turn) -> Message:
+        main_context, turn.shown = self.machine.main_context, False
+        prompt = await main_context.prompt(processor, turn, lambda body: self._publish(turn, body))
+        draft = Draft(self.machine.queue_manager, turn, processor)
+        async with draft, closing_stream(processor.infer(prompt)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
-                    self.machine.main_context.accepted(processor, part.usage)
+                    main_context.accepted(processor, part.usage)
                     return await self._keep(part, draft, turn)
-                draft.add(part)
+                turn.shown = draft.add(part) or turn.shown
                 self._publish(turn, part)
         raise ProcessorUnreachable(f"{processor.model} gave no reply.", "say it again, or /model for another")
 
@@ -241,7 +252,7 @@ class Kernel:
         turn.note_calls(reply.calls)
         machine = self.machine
         queue = machine.queue_manager.queue
-        turn.seen_from = queue[0].seq if queue and machine.processor.reads_queue else None
+        turn.seen_from = queue[0].seq if queue and self.processor.reads_queue else None
         limit_chars = machine.main_context.result_limit_chars
         return await machine.executor.execute(reply, turn, lambda body: self._publish(turn, body), limit_chars)
 
@@ -249,7 +260,7 @@ class Kernel:
         event = heartbeat_after(results)
         # What is not in the queue is not lost to a processor that does not read it; and a model that calls nothing
         # could save nothing.
-        heeds = self.machine.processor.reads_queue and bool(results) and not turn.warned
+        heeds = self.processor.reads_queue and bool(results) and not turn.warned
         if heeds and self.machine.main_context.pressure():
             turn.warned = True
             event = memory_pressure(event)

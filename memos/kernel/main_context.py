@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from memos.errors import ContextOverflow
 from memos.functions.table import FunctionTable
@@ -122,7 +123,8 @@ class MainContext:
         self._working_context = working_context
         self._recall = recall
         self._queue_manager = queue_manager
-        self._paging = paging
+        self.paging = paging
+        """How the queue is paged; may be changed between steps."""
         self._summary_processor = summary_processor
         self._caps: dict[str, int] = {}
         self._refusals = 0
@@ -142,9 +144,9 @@ class MainContext:
             await processor.find_window()
         while True:
             prompt, gauge = await self.measured(processor)
-            if processor.window_tokens is None and gauge.fill >= self._paging.warn_at:  # now it matters
+            if processor.window_tokens is None and gauge.fill >= self.paging.warn_at:  # now it matters
                 self._tell_once(processor.model, _unknown_window_notice(processor), publish)
-            if gauge.fill <= self._paging.flush_at:
+            if gauge.fill <= self.paging.flush_at:
                 self.gauge = gauge
                 return prompt
             await self._free(gauge, processor, turn, publish)
@@ -164,7 +166,7 @@ class MainContext:
             profile=profile,
         )
         tokens = processor.measure(prompt)
-        reply = self._paging.reply_tokens or min(window // _REPLY_SHARE, DEFAULT_WINDOW_TOKENS)
+        reply = self.paging.reply_tokens or min(window // _REPLY_SHARE, DEFAULT_WINDOW_TOKENS)
         return prompt, Gauge(tokens, window, min(reply, window // 2))
 
     def cut(self, gauge: Gauge) -> int:
@@ -181,7 +183,7 @@ class MainContext:
     def pressure(self) -> bool:
         """Whether the agent is to be warned now: the newest prompt was near its limit, and it has not been told."""
         gauge = self.gauge
-        return gauge is not None and gauge.fill >= self._paging.warn_at and not self._queue_manager.warned
+        return gauge is not None and gauge.fill >= self.paging.warn_at and not self._queue_manager.warned
 
     def refused(self, processor: Processor, overflow: ContextOverflow) -> bool:
         """Take note that a provider refused the newest prompt as too long: its window is smaller than it was said.
@@ -195,10 +197,15 @@ class MainContext:
             self._caps.pop(processor.model, None)
             return False
         room = int(self.gauge.needed_tokens * _AFTER_A_REFUSAL)
-        reserve = self._paging.reply_tokens or room // (_REPLY_SHARE - 1)
+        reserve = self.paging.reply_tokens or room // (_REPLY_SHARE - 1)
         self._caps[processor.model] = room + reserve
         self.gauge = None
         return True
+
+    def forget_refusals(self, model: str) -> None:
+        """Forget how small the window of a model was found to be, and that it was asked for: its server is another."""
+        self._caps.pop(model, None)
+        self._asked.discard(model)
 
     def accepted(self, processor: Processor, usage: TokenUsage) -> None:
         """Take note that the newest prompt was answered, and of what its provider counted."""
@@ -214,21 +221,21 @@ class MainContext:
         previous, evicted = self._queue_manager.summary, self._queue_manager.queue[:count]
         await self._queue_manager.evict(count, extract(previous, evicted, limit_chars(gauge.window_tokens)), BY_MEMOS)
         publish(Evicted(count, sum(gauge.tokens.queue[:count])))
-        writer = self._summary_processor or processor
-        if not writer.summarises:
-            return
-        publish(Progress("summarising what has left the queue"))
 
         async def note(call: ModelCall) -> None:
             turn.note_model_call(call)
             await self._queue_manager.record_call(turn.id, call)
 
-        try:
-            summary = await summarise(writer, previous, evicted, gauge.window_tokens, note)
-        except NoSummary as problem:
-            publish(Notice(f"{problem} The summary holds the messages' own words instead; nothing is lost."))
-        else:
-            await self._queue_manager.set_summary(summary, writer.model)
+        writers = [writer for writer in (self._summary_processor, processor) if writer and writer.summarises]
+        for writer, next_one in zip_longest(writers, writers[1:]):
+            publish(Progress("summarising what has left the queue"))
+            try:
+                summary = await summarise(writer, previous, evicted, gauge.window_tokens, note)
+            except NoSummary as problem:
+                instead = f"{next_one.model} writes it" if next_one else "The summary holds the messages' own words"
+                publish(Notice(f"{problem} {instead} instead; nothing is lost."))
+            else:
+                return await self._queue_manager.set_summary(summary, writer.model)
 
     # --- the rungs -----------------------------------------------------------------------------------------
 
@@ -250,8 +257,8 @@ class MainContext:
 
     def _wanted(self, gauge: Gauge) -> int:
         """Return how many tokens a flush should free: a share of the queue, and at least what is too much."""
-        excess = gauge.needed_tokens - int(gauge.room_tokens * self._paging.flush_at)
-        return max(excess, int(sum(gauge.tokens.queue) * self._paging.evict_share))
+        excess = gauge.needed_tokens - int(gauge.room_tokens * self.paging.flush_at)
+        return max(excess, int(sum(gauge.tokens.queue) * self.paging.evict_share))
 
     async def _shorten(self, gauge: Gauge, publish: Publish, *, above_tokens: int) -> bool:
         """Let the longest message of the queue stand there shortened, if it is above that; return whether it is."""

@@ -7,6 +7,7 @@ functions or not) are read from the table that litellm ships, as data: importing
 from __future__ import annotations
 
 import functools
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,19 @@ def key_variables(prefix: str) -> tuple[str, ...]:
         return ()
     known = provider(prefix)
     return known.key_variables if known else (f"{prefix.upper()}_API_KEY",)
+
+
+def is_near(model: str, api_base: str) -> bool:
+    """Whether the model's server is on this computer or its network, as far as the address or the provider tells."""
+    server = api_base or redirection(model)
+    if not server:
+        return provider_of(model) in KEYLESS_PREFIXES
+    host = urlsplit(server).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".lan", ".internal", ".localhost"))
+    return address.is_private or address.is_loopback or address.is_link_local
 
 
 def needs_key(model: str, api_base: str) -> bool:

@@ -78,7 +78,7 @@ class EmbeddedProcessor:
         prefix_folder: Path | None = None,
         call_format: str = "auto",
     ) -> None:
-        """Remember what to load. `call_format`: auto, decomposed or json_schema. `prefix_folder`
+        """Remember what to load. `call_format`: auto, decomposed, or json_schema, the same as grammar. `prefix_folder`
         keeps what the model has read of our fixed prompts, nothing else.
 
         Raises: BadInput when `model` names nothing that can be loaded.
@@ -87,7 +87,7 @@ class EmbeddedProcessor:
         self._path = _named_path(model)
         self._weights = weights
         self._threads = threads
-        self._one_call = call_format == "json_schema"
+        self._one_call = call_format in ("json_schema", "grammar")
         self._window_tokens = window_tokens or (_ONE_CALL_WINDOW_TOKENS if self._one_call else WINDOW_TOKENS)
         self._token_states = token_states
         self._prefix_folder = prefix_folder

@@ -113,12 +113,14 @@ class Agents:
         with self._database.transaction() as connection:
             connection.execute("UPDATE agents SET model = ? WHERE id = ?", (model, agent.id))
 
-    def set_model(self, agent: Agent, model: str, api_base: str) -> None:
-        """Store the model this agent runs on from now on, and the server it is asked from ('' for the usual one)."""
-        settings = dict(self.reload(agent).settings) | {"model": model, "api_base": api_base}
+    def keep_settings(self, agent: Agent, changes: Mapping[str, Any]) -> None:
+        """Store settings of this agent by dotted name, from now on; None takes one away."""
+        stored = self.reload(agent)
+        settings = {name: value for name, value in {**stored.settings, **changes}.items() if value is not None}
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE agents SET model = ?, settings = ? WHERE id = ?", (model, json.dumps(settings), agent.id)
+                "UPDATE agents SET model = ?, settings = ? WHERE id = ?",
+                (changes.get("model") or stored.model, json.dumps(settings), agent.id),
             )
 
     def pause(self, agent: Agent, until: datetime) -> None:

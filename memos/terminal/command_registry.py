@@ -50,7 +50,7 @@ Complete = Callable[[Session], Iterable[str]]
 
 @dataclass(frozen=True)
 class Command:
-    """One entry of the registry. `complete` yields what its argument may be."""
+    """One entry of the registry. `complete` yields what its argument, or with `by_word` each word of it, may be."""
 
     name: str
     aliases: tuple[str, ...]
@@ -58,6 +58,7 @@ class Command:
     help: str
     run: Run
     complete: Complete
+    by_word: bool = False
 
     @property
     def summary(self) -> str:
@@ -70,7 +71,12 @@ COMMANDS: dict[str, Command] = {}
 
 
 def command(
-    name: str, *, aliases: Sequence[str] = (), argument: str = "", complete: Complete = lambda session: ()
+    name: str,
+    *,
+    aliases: Sequence[str] = (),
+    argument: str = "",
+    complete: Complete = lambda session: (),
+    by_word: bool = False,
 ) -> Callable[[Run], Run]:
     """Register a function as `/name`. Raises: ValueError when its docstring is missing or a name is taken."""
 
@@ -79,7 +85,8 @@ def command(
         taken = {known for entry in COMMANDS.values() for known in (entry.name, *entry.aliases)}
         if not help_text or taken & {name, *aliases}:
             raise ValueError(f"/{name} needs a docstring and a name of its own")
-        COMMANDS[name] = Command(name, tuple(aliases), f"/{name} {argument}".rstrip(), help_text, run, complete)
+        usage = f"/{name} {argument}".rstrip()
+        COMMANDS[name] = Command(name, tuple(aliases), usage, help_text, run, complete, by_word)
         return run
 
     return register
@@ -141,6 +148,7 @@ def completions(line: str, session: Session) -> Iterator[tuple[str, str]]:
         found = find_command(word)
     except BadInput:
         return
+    before, blank, last = argument.rpartition(" ") if found.by_word else ("", "", argument)
     for value in found.complete(session):
-        if value.startswith(argument):
-            yield value, ""
+        if value.startswith(last):
+            yield f"{before}{blank}{value}", ""

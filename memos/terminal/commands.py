@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 
 from rich.text import Text
 
@@ -133,7 +135,7 @@ def _say_edit(context: CommandContext, edit: Revision) -> None:
 
 @command("usage")
 async def show_usage(context: CommandContext, argument: str) -> None:
-    """Show what this agent's model calls used and cost, today and in all.
+    """Show what this agent's model calls used and cost, today and in all, and which models answered.
 
     `memos usage` has it by day and model. Where a model does not report tokens, or its price is not known, it says so.
     """
@@ -142,22 +144,56 @@ async def show_usage(context: CommandContext, argument: str) -> None:
     for label, since in (("Today", today), ("In all", None)):
         spent = await asyncio.to_thread(ledger.spent, agent_id=agent_id, since=since)
         context.say(f"{label}: {sentence(spent)}.")
+    by_model = Counter[str]()
+    for total in await asyncio.to_thread(ledger.totals, agent_id=agent_id):
+        by_model[total.model] += total.spent.calls
+    if len(by_model) > 1:
+        context.say(f"Calls by model: {', '.join(f'{safe_line(name)} {n:,}' for name, n in by_model.most_common())}.")
 
 
-@command("model", argument="[MODEL]")
+@command("model", argument="[MODEL]", complete=lambda session: session.models.names())
 async def model(context: CommandContext, argument: str) -> None:
-    """Show the model that answers, or switch to another one.
+    """Show the model that answers and what is known of it, or switch to another one, after a check.
 
-    MODEL is any litellm id (openai/gpt-4.1, ollama_chat/llama3.2), builtin/tiny, or gguf:PATH.
+    MODEL is any litellm id (openai/gpt-4.1, ollama_chat/llama3.2), builtin/tiny, or gguf:PATH. A model of the same
+    provider is asked at the same address, another one at its provider's, or where its server usually is on this
+    computer; --api-base names an address ("" is the provider's own). The agent keeps its model after a restart.
     """
-    session = context.session
+    models = context.session.models
     if not argument:
-        context.say(f"{safe_line(session.model)} answers. /model NAME switches.")
-        return
-    context.check_writable()
-    sentence = await session.switch_model(argument)
-    session.model = argument
-    context.say(safe_line(sentence))
+        lines: Sequence[str] = [*models.describe(), "/model NAME switches."]
+    else:
+        context.check_writable()
+        name, flag, address = f" {argument}".partition(" --api-base")
+        if not name.strip() or (flag and not address.strip(" =")):
+            raise BadInput("/model takes a model, then maybe an address.", "/model openai/NAME --api-base URL")
+        lines = await models.switch(name.strip(), address.strip(" =").strip("\"'") if flag else None)
+    for line in lines:
+        context.say(safe_line(line))
+
+
+@command(
+    "params",
+    argument="[NAME=VALUE …]",
+    complete=lambda session: [f"{param.name}=" for param in session.models.params()],
+    by_word=True,
+)
+async def params(context: CommandContext, argument: str) -> None:
+    """Show how the model is asked and what bounds a turn, or change it for this agent, from the next step on.
+
+    NAME= unsets a parameter: what config.toml or else the provider says holds again. Those of the model are
+    max_reply_tokens, temperature, top_p, seed and reasoning_effort; those of a turn begin with limits.
+    """
+    models, assignments = context.session.models, argument.split()
+    if assignments:
+        context.check_writable()
+        await models.set_params(assignments)
+    names = {text.partition("=")[0] for text in assignments}
+    shown = [param for param in models.params() if not names or param.name in names]
+    width = max(len(param.name) for param in shown)
+    for param in shown:
+        value = f"{param.value} ({param.origin})" if param.value else "not set"
+        context.say(f"{param.name:<{width}}  {safe_line(value)}")
 
 
 @command("like")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -43,11 +43,47 @@ class FinderView(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter as `/params` shows it: its value as text ('' where it is unset), its origin, a value it may have."""
+
+    name: str
+    value: str
+    origin: str
+    sample: str
+
+
+class ModelsView(Protocol):
+    """The models of the agent, for `/model` and `/params`. What changes does so from the next step on."""
+
+    def names(self) -> Sequence[str]:
+        """Return models that may be meant."""
+        ...
+
+    def describe(self) -> Sequence[str]:
+        """Return lines on the model that answers, the first one naming it, and on those that would take over."""
+        ...
+
+    async def switch(self, model: str, api_base: str | None = None) -> Sequence[str]:
+        """Let `model` answer, asked at `api_base` ('' is the provider's own); return lines on what that means.
+
+        Raises: MemosError, and nothing is changed.
+        """
+        ...
+
+    def params(self) -> Sequence[Param]:
+        """Return the parameters."""
+        ...
+
+    async def set_params(self, assignments: Sequence[str]) -> None:
+        """Set (`NAME=VALUE`) and unset (`NAME=`) parameters. Raises: BadInput, and nothing is changed."""
+        ...
+
+
 @dataclass
 class Session:
     """One conversation as the terminal sees it.
 
-    `switch_model` takes a model string and returns one sentence about the change; it raises MemosError when it cannot.
     `header` is drawn before anything else. `history_file` keeps what was typed, readable by its owner alone.
     """
 
@@ -55,8 +91,7 @@ class Session:
     agent: Agent
     memory: MemoryView
     operator: Operator
-    model: str
-    switch_model: Callable[[str], Awaitable[str]]
+    models: ModelsView
     usage: UsageLedger
     finder: FinderView
     header: Sequence[str] = ()

@@ -82,6 +82,22 @@ def test_a_flag_stands_above_a_limit_of_the_file(machinery: Machinery) -> None:
     assert [block.limit_chars for block in blocks(machinery, agent)] == [700, 700]
 
 
+def test_sampling_parameters_of_the_files_are_kept_the_personas_first(machinery: Machinery) -> None:
+    write(machinery, "personas", "params: {temperature: 0.2, seed: 7}")
+    write(machinery, "humans", "params: {temperature: 0.9, top_p: 0.5}")
+    agent = made(machinery, {**SCRIPTED, "seed": 8}, human="mine")
+    assert agent.settings == {"model": "scripted:x", "temperature": 0.2, "top_p": 0.5, "seed": 8}
+    assert settled(machinery, agent).config.top_p == 0.5
+
+
+def test_fallbacks_of_a_persona_count_only_where_its_model_does(machinery: Machinery) -> None:
+    write(machinery, "personas", "model: scripted:y\nfallback_models: [scripted:z]")
+    assert "fallback_models" not in made(machinery).settings
+    wish = Wish("eve", new=True, flags={"persona": "mine"})
+    agent = create_agent(machinery, wish, settings_of_portraits(machinery, wish, machinery.settings(wish.flags)))
+    assert (agent.settings["model"], agent.settings["fallback_models"]) == ("scripted:y", ["scripted:z"])
+
+
 def test_later_edits_of_the_file_do_not_change_the_agent(machinery: Machinery) -> None:
     write(machinery, "personas", "functions: [archival_*]\nlimits: {steps: 9}\nblocks: [{label: a, value: b}]")
     agent = made(machinery)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memos.config import Places, example, read_config, write_config
 from memos.config.config_file import write_atomically
-from memos.config.settings import SETTINGS
+from memos.config.settings import SETTINGS, Value
 from memos.errors import BadInput, StorageProblem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,6 +185,7 @@ def test_what_is_written_is_what_is_read(
     tmp_path_factory: pytest.TempPathFactory, model: str, steps: int, greet: bool, temperature: float
 ) -> None:
     path = tmp_path_factory.mktemp("config") / "config.toml"
-    values = {"model": model, "limits.steps": steps, "terminal.greet": greet, "temperature": temperature}
+    values: dict[str, Value] = {"model": model, "limits.steps": steps, "terminal.greet": greet}
+    values |= {"temperature": temperature, "fallback_models": tuple(text for text in (model, "b/c") if text.strip())}
     write_config(path, values)
     assert read_config(path).given == values

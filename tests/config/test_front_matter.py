@@ -22,6 +22,8 @@ WHOLE = """\
 name: Gardener
 description: keeps a garden: and its diary
 model: openai/gpt-4.1
+fallback_models: [ollama_chat/llama3.2, builtin/tiny]
+params: {temperature: 0.3, seed: -1, max_reply_tokens: 800, reasoning_effort: low}
 functions: [core_memory_*, "*_search"]
 limits:
   block_chars: 1500
@@ -52,6 +54,8 @@ def test_all_that_can_be_asked_for_is_read() -> None:
         name="Gardener",
         description="keeps a garden: and its diary",
         model="openai/gpt-4.1",
+        fallback_models=("ollama_chat/llama3.2", "builtin/tiny"),
+        params={"temperature": 0.3, "seed": -1, "max_reply_tokens": 800, "reasoning_effort": "low"},
         functions=("core_memory_*", "*_search"),
         block_chars=1500,
         turn_limits={
@@ -150,6 +154,12 @@ def test_nothing_asked_is_nothing_given(head: str) -> None:
         ("model: a\n...\nmodel: b", 4, "is not valid YAML", "quotes"),
         ("? [a]\n: b", 2, "is not a key", "the known keys"),
         ("<<: {model: x}", 2, "<< is not a key", "the known keys"),
+        ("params: {temprature: 1}", 2, "params.temprature is not a key", "params.temperature may be meant"),
+        ("params: {temperature: warm}", 2, "params.temperature must be a number", "temperature: 100"),
+        ("params:\n  top_p: 2", 3, "params.top_p must be 1 or less", "params: {top_p: 0.9}"),
+        ("params: {reasoning_effort: hard}", 2, "params.reasoning_effort must be one of", "{reasoning_effort: low}"),
+        ("fallback_models: a/b", 2, "fallback_models must be a list", "[ollama_chat/llama3.2]"),
+        ("fallback_models: [a/b, '']", 2, "fallback_models holds an empty model", "remove it"),
         ("functions: " + "[" * 5000, 2, "nested too deeply", "flatten"),
     ],
 )

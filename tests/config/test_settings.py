@@ -65,6 +65,10 @@ def test_what_an_agent_keeps_beside_settings_is_left_alone() -> None:
         ("temperature=", {"temperature": None}),
         ("model=openai/a=b", {"model": "openai/a=b"}),
         (" limits.steps =7", {"limits.steps": 7}),
+        ("fallback_models=a/b, gguf:/c d.gguf", {"fallback_models": ("a/b", "gguf:/c d.gguf")}),
+        ("fallback_models= ", {"fallback_models": ()}),
+        ("seed=-3", {"seed": -3}),
+        ("reasoning_effort=", {"reasoning_effort": None}),
     ],
 )
 def test_an_assignment_is_read_as_its_setting_wants(text: str, value: dict[str, object]) -> None:
@@ -87,6 +91,16 @@ def test_an_assignment_is_read_as_its_setting_wants(text: str, value: dict[str, 
         ("memory.embedding=builtin/other", "builtin/minilm, none"),
         ("memory.embedding=openai/two words", "builtin/minilm, none"),
         ("memory.embedding_api_base=localhost", "memory.embedding_api_base=http://"),
+        (
+            "fallback_models=a/b,,c/d",
+            "empty text (--set). Next: for example: memos configure --set fallback_models=olla",
+        ),
+        ("call_format=xml", "call_format must be one of auto, native, json_schema, grammar, json_prompt, plain, dec"),
+        ("road=rail", "road must be one of auto, httpx, litellm"),
+        ("top_p=1.5", "top_p must be 1 or less"),
+        ("seed=lucky", "a whole number"),
+        ("reasoning_effort=hard", "reasoning_effort must be one of none, minimal, low"),
+        ("embedded.format=auto", "There is no setting"),
         ("model", "key=value"),
         ("api_key=sk-123", "never holds one"),
         ("api_base=localhost", "an address such as"),
@@ -100,6 +114,19 @@ def test_a_wrong_assignment_is_refused_with_a_next_step(text: str, words: str) -
         parse_assignments([text])
     assert words in str(caught.value)
     assert caught.value.next_step
+
+
+def test_a_list_is_taken_from_every_layer() -> None:
+    from_environment = Settings.resolve({}, {"MEMOS_FALLBACK_MODELS": "a/b,c/d"}, {}, {})
+    from_agent = Settings.resolve({}, {}, {"fallback_models": ["a/b", "c/d"]}, {"fallback_models": ("x/y",)})
+    assert from_environment.config.fallback_models == from_agent.config.fallback_models == ("a/b", "c/d")
+    assert Settings.resolve({}, {}, {"fallback_models": []}, {"fallback_models": ("x/y",)}).config.fallback_models == ()
+
+
+@pytest.mark.parametrize("value", ["a/b", ["a/b", 3], {"a": 1}, [" "]])
+def test_a_list_of_anything_else_than_texts_is_refused(value: object) -> None:
+    with pytest.raises(BadInput, match="fallback_models"):
+        Settings.resolve({}, {}, {"fallback_models": value}, {})
 
 
 def test_a_wrong_value_in_the_environment_is_refused_by_its_name() -> None:

@@ -22,6 +22,7 @@ from support.fake_openai import FakeOpenAI, Request, Script, echo, refused_url, 
 from support.listening import Listener, running
 
 from memos.kernel.control import Limits
+from memos.kernel.processor_line import ProcessorLine
 from memos.llm.chat_messages import check_pairing
 from memos.llm.httpx_road import HttpxRoad
 from memos.llm.processor import Processor
@@ -333,7 +334,7 @@ def test_nobody_is_there(
                 else:
                     await listener.say(FIRST)
                 scene.first = list(listener.bodies)
-                kernel.processor = right
+                kernel.machine.processors = ProcessorLine(right)
                 scene.second = await listener.say(SECOND)
         finally:
             await wrong.aclose()

@@ -24,6 +24,7 @@ from memos.errors import BadInput
 from memos.kernel.control import Limits
 from memos.kernel.kernel import Kernel
 from memos.kernel.operator import Operator
+from memos.kernel.processor_line import ProcessorLine
 from memos.llm.chat_messages import check_pairing
 from memos.llm.scripted import ERRORS, ScriptedProcessor, ScriptedReply
 from memos.messages import Event, EventKind, MessageState, Prompt, Stopped
@@ -84,7 +85,7 @@ class Life(RuleBasedStateMachine):
         before = len(self.listener.of(Stopped))
         text = f"n{self.number} {words}"
         self.processor = ScriptedProcessor(script, window_tokens=self.processor.window_tokens)
-        self.kernel.processor = self.processor
+        self.kernel.machine.processors = ProcessorLine(self.processor)
         self.run(self.listener.say(text))
         self.prompts = [(prompt, self.processor.window_tokens or 0) for prompt in self.processor.prompts]
         kept = self.home.database.query("SELECT count(*) AS n FROM messages WHERE content = ?", (text,))

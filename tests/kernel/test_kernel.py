@@ -10,6 +10,7 @@ from support.agent_home import AgentHome, agent_home
 from support.listening import Listener, append, call, kinds, play, running, speak
 
 from memos.kernel.control import Limits
+from memos.kernel.processor_line import ProcessorLine
 from memos.llm.chat_messages import CUT_OFF, chat_messages, check_pairing
 from memos.llm.scripted import ScriptedCall, ScriptedProcessor, ScriptedReply
 from memos.memory.message_rows import spoken_words
@@ -191,7 +192,7 @@ def test_a_processor_that_fails_is_told_in_one_sentence_and_the_message_is_kept(
         await listener.say("Precious words")
         stopped = listener.of(Stopped)[0]
         assert stopped.code == "error" and stopped.exit_code in (4, 5) and "Next:" in stopped.reason
-        listener.kernel.processor = ScriptedProcessor([speak("Here.")])
+        listener.kernel.machine.processors = ProcessorLine(ScriptedProcessor([speak("Here.")]))
         await listener.say("again")
         assert said(listener) == ["Here."]
 

@@ -19,6 +19,7 @@ from support.listening import Listener, append, call, running, speak
 from support.metered import COST_USD, USAGE, MeteredProcessor
 
 from memos.kernel.control import Limits
+from memos.kernel.processor_line import ProcessorLine
 from memos.llm.processor import model_call
 from memos.llm.scripted import ScriptedProcessor
 from memos.messages import Event, EventKind, SpeechDelta, StepStarted, Stopped, TokenUsage, TurnDone
@@ -128,7 +129,7 @@ def test_a_switch_of_models_within_a_reply_leaves_the_row_to_the_model_that_wrot
     async def scene(listener: Listener) -> None:
         listener.kernel.post(Event(EventKind.USER_MESSAGE, "x"))
         await listener.until(lambda: bool(listener.of(SpeechDelta)))
-        listener.kernel.processor = ScriptedProcessor([])
+        listener.kernel.machine.processors = ProcessorLine(ScriptedProcessor([]))
         await listener.until(lambda: bool(listener.of(TurnDone)))
 
     talk(home, MeteredProcessor([speak("A few words more.", delay_s=0.05)]), scene)

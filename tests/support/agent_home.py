@@ -13,6 +13,7 @@ from memos.kernel.executor import Executor
 from memos.kernel.kernel import Kernel, Machine
 from memos.kernel.main_context import MainContext, Paging
 from memos.kernel.operator import Operator
+from memos.kernel.processor_line import ProcessorLine
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.llm.processor import Processor
@@ -52,14 +53,20 @@ class AgentHome:
         return Finder(Index(self.database))
 
     def kernel(
-        self, processor: Processor, limits: Limits = Limits(), idle_heartbeat_s: float = 0.0, paging: Paging = Paging()
+        self,
+        processor: Processor | ProcessorLine,
+        limits: Limits = Limits(),
+        idle_heartbeat_s: float = 0.0,
+        paging: Paging = Paging(),
+        summary_processor: Processor | None = None,
     ) -> Kernel:
         """Return a kernel over these parts."""
+        processors = processor if isinstance(processor, ProcessorLine) else ProcessorLine(processor)
         table = FunctionTable([ProcessFunctions(self.syscalls), self.memory, self.recall, self.archival])
         queue_manager = QueueManager(self.database, self.agents, self.agents.reload(self.agent), self.recall)
-        context = MainContext(self.database, table, self.memory, self.recall, queue_manager, paging)
+        context = MainContext(self.database, table, self.memory, self.recall, queue_manager, paging, summary_processor)
         executor = Executor(self.database, table, queue_manager, self.syscalls)
-        return Kernel(self.agent, Machine(processor, context, queue_manager, executor, limits, idle_heartbeat_s))
+        return Kernel(self.agent, Machine(processors, context, queue_manager, executor, limits, idle_heartbeat_s))
 
     def operator(self, kernel: Kernel) -> Operator:
         """Return the operator of a kernel over these parts."""

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,7 +28,33 @@ from memos.terminal.commands import (
 )
 from memos.terminal.consoles import make_console
 from memos.terminal.marks import DRAWN
-from memos.terminal.session import Session
+from memos.terminal.session import Param, Session
+
+
+class Models:
+    """The models of an agent, as far as the terminal asks for them."""
+
+    def __init__(self) -> None:
+        self.switched: list[tuple[str, str | None]] = []
+        self.set: list[str] = []
+
+    def names(self) -> list[str]:
+        return ["scripted", "builtin/tiny"]
+
+    def describe(self) -> list[str]:
+        return ["scripted answers.", "Where scripted does not answer: builtin/tiny."]
+
+    async def switch(self, model: str, api_base: str | None = None) -> list[str]:
+        if model == "nonsense":
+            raise BadInput('There is no model "nonsense".', "memos list models")
+        self.switched.append((model, api_base))
+        return [f"Goes on with {model}.", "Its window is small."]
+
+    def params(self) -> list[Param]:
+        return [Param("temperature", "0.3", "agent", "0.7"), Param("top_p", "", "default", "0.9")]
+
+    async def set_params(self, assignments: Sequence[str]) -> None:
+        self.set += assignments
 
 
 class Desk:
@@ -38,6 +65,7 @@ class Desk:
         self.paper = io.StringIO()
         self.posted: list[Event] = []
         self.left: list[int] = []
+        self.models = Models()
         memory = StoredMemory(self.home.memory, self.home.recall)
         kernel = self.home.kernel(ScriptedProcessor([]))
         operator = self.home.operator(kernel)
@@ -46,19 +74,13 @@ class Desk:
             self.home.agent,
             memory,
             operator,
-            "scripted",
-            self.switch,
+            self.models,
             self.home.ledger,
             self.home.finder,
             read_only=read_only,
         )
         console = make_console(self.paper, colours=False, width_cells=200)
         self.context = CommandContext(self.session, console, DRAWN, self.left.append, self.posted.append)
-
-    async def switch(self, model: str) -> str:
-        if model == "nonsense":
-            raise BadInput('There is no model "nonsense".', "memos list models")
-        return f"Goes on with {model}."
 
     def run(self, line: str) -> str:
         async def obey() -> None:
@@ -134,15 +156,48 @@ def test_memory_shows_one_block_whole(tmp_path: Path) -> None:
 
 def test_model_shows_and_switches(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    assert desk.run("/model") == "scripted answers. /model NAME switches.\n"
-    assert desk.run("/model openai/gpt-4.1").endswith("Goes on with openai/gpt-4.1.\n")
-    assert desk.session.model == "openai/gpt-4.1"
+    assert (
+        desk.run("/model")
+        == "scripted answers.\nWhere scripted does not answer: builtin/tiny.\n/model NAME switches.\n"
+    )
+    assert desk.run("/model openai/gpt-4.1").endswith("Goes on with openai/gpt-4.1.\nIts window is small.\n")
+    assert desk.models.switched == [("openai/gpt-4.1", None)]
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("/model openai/x --api-base http://a:1/v1", ("openai/x", "http://a:1/v1")),
+        ("/model openai/x --api-base=http://a:1/v1", ("openai/x", "http://a:1/v1")),
+        ('/model openai/x --api-base ""', ("openai/x", "")),
+        ("/model gguf:/my models/a.gguf", ("gguf:/my models/a.gguf", None)),
+    ],
+)
+def test_an_address_may_stand_beside_the_model(tmp_path: Path, line: str, asked: tuple[str, str | None]) -> None:
+    desk = Desk(tmp_path)
+    desk.run(line)
+    assert desk.models.switched == [asked]
+
+
+@pytest.mark.parametrize("line", ["/model openai/x --api-base", "/model --api-base http://a:1/v1"])
+def test_a_flag_without_its_half_is_told(tmp_path: Path, line: str) -> None:
+    desk = Desk(tmp_path)
+    assert "Next: /model openai/NAME --api-base URL" in desk.run(line) and not desk.models.switched
+
+
+def test_params_are_shown_set_and_completed_word_by_word(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert desk.run("/params").splitlines() == ["temperature  0.3 (agent)", "top_p        not set"]
+    assert desk.run("/params top_p= temperature=0.3").count("temperature") == 2
+    assert desk.models.set == ["top_p=", "temperature=0.3"]
+    assert [text for text, _ in completions("/params te", desk.session)] == ["temperature="]
+    assert [text for text, _ in completions("/params top_p=1 te", desk.session)] == ["top_p=1 temperature="]
 
 
 def test_a_model_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     assert desk.run("/model nonsense") == '· There is no model "nonsense". Next: memos list models\n'
-    assert desk.session.model == "scripted"
+    assert not desk.models.switched
 
 
 def test_usage_of_an_agent_that_was_never_asked_is_said(tmp_path: Path) -> None:
@@ -155,11 +210,13 @@ def test_usage_shows_this_agents_today_and_total(tmp_path: Path) -> None:
     before = utc_now() - timedelta(days=2)
     for agent_id in (desk.home.agent.id, other.id):
         desk.home.ledger.record(agent_id, "t", ModelCall("a/b", "chat", TokenUsage(1_200, 34, 1_000), 0.0125))
-    desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("c/d", "chat", created_at=before))
+    for _ in range(2):
+        desk.home.ledger.record(desk.home.agent.id, "t", ModelCall("c/d", "chat", created_at=before))
     assert desk.run("/usage").splitlines() == [
         "Today: 1 call; tokens in: 1,200, of these cached: 1,000, out: 34; USD: 0.0125.",
-        "In all: 2 calls; tokens in: 1,200 + unknown, of these cached: 1,000, out: 34 + unknown;"
+        "In all: 3 calls; tokens in: 1,200 + unknown, of these cached: 1,000, out: 34 + unknown;"
         " USD: 0.0125 + unknown.",
+        "Calls by model: c/d 2, a/b 1.",
     ]
 
 
@@ -204,12 +261,12 @@ def test_like_posts_the_event(tmp_path: Path) -> None:
     assert [event.kind for event in desk.posted] == [EventKind.USER_LIKED]
 
 
-@pytest.mark.parametrize("line", ["/like", "/model other", "/continue"])
+@pytest.mark.parametrize("line", ["/like", "/model other", "/continue", "/params temperature=1"])
 def test_a_reading_session_changes_nothing(tmp_path: Path, line: str) -> None:
     desk = Desk(tmp_path, read_only=True)
     assert "This session only reads." in desk.run(line)
     assert not desk.posted
-    assert desk.session.model == "scripted"
+    assert not desk.models.switched and not desk.models.set
 
 
 @pytest.mark.parametrize("line", ["/exit", "/quit", "/bye"])

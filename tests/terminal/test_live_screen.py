@@ -264,7 +264,7 @@ def test_commands_are_completed_explained_and_guessed(tmp_path: Path) -> None:
         for name in ["help", "memory", "model", "like", "exit"]:
             screen.until(f"/{name}")
         screen.type("/model\r")
-        screen.until("answers. /model NAME switches.")
+        screen.until("/model NAME switches.")
         screen.type("//etc is a folder\r")
         screen.until("A slash.")
         assert "❯ /etc is a folder" in screen.scrollback

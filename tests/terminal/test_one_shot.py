@@ -10,6 +10,7 @@ import pytest
 from support.agent_home import agent_home
 from support.listening import append, call, speak
 
+from memos.kernel.processor_line import ProcessorLine
 from memos.llm.scripted import ScriptedProcessor, ScriptedReply
 from memos.messages import Prompt, Reply, ReplyPart
 from memos.terminal.one_shot import run_once
@@ -31,10 +32,6 @@ class Hanging(ScriptedProcessor):
         yield Reply()
 
 
-async def switch(model: str) -> str:
-    raise AssertionError("nobody switches in one shot")
-
-
 class Outcome:
     def __init__(
         self,
@@ -54,10 +51,10 @@ class Outcome:
         task = asyncio.create_task(kernel.run())
         if not replies:
             asyncio.get_running_loop().call_later(0.2, task.cancel)
-            kernel.processor = Hanging([])
+            kernel.machine.processors = ProcessorLine(Hanging([]))
         try:
             operator = home.operator(kernel)
-            session = Session(kernel, home.agent, home.memory, operator, "scripted", switch, home.ledger, home.finder)  # type: ignore[arg-type]
+            session = Session(kernel, home.agent, home.memory, operator, None, home.ledger, home.finder)  # type: ignore[arg-type]
             async with asyncio.timeout(20):
                 return await run_once(session, text, self.out, self.err, progress)
         finally:
