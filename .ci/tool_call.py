@@ -12,7 +12,8 @@ from importlib.metadata import version
 
 from support.fake_openai import Answer, Call, FakeOpenAI, Request
 
-from memos.llm.litellm_processor import LitellmProcessor
+from memos.llm.litellm_road import LitellmRoad
+from memos.llm.remote_processor import RemoteProcessor
 from memos.messages import Counters, Event, EventKind, FunctionSchema, Message, Prompt, Reply, SpeechDelta, utc_now
 
 WORDS = "A tool call came through."
@@ -47,7 +48,7 @@ def answer(request: Request) -> Answer:
 
 async def infer(api_base: str) -> tuple[str, Reply]:
     """Return what was streamed as speech, and the reply."""
-    processor = LitellmProcessor("openai/any", api_base=api_base, api_key="none")
+    processor = RemoteProcessor("openai/any", LitellmRoad("openai/any", api_base=api_base), api_base=api_base)
     spoken = ""
     reply = Reply()
     async for part in processor.infer(prompt()):

@@ -38,6 +38,7 @@ from memos.terminal.session import Session
 
 if TYPE_CHECKING:
     from memos.llm.processor import Processor
+    from memos.llm.road import Road
 
 
 def is_embedded(model: str) -> bool:
@@ -86,8 +87,7 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 def _remote(
     settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
 ) -> Processor:
-    from memos.llm.catalogue import name_at_endpoint, openai_address
-    from memos.llm.httpx_road import HttpxRoad
+    from memos.llm.catalogue import wants_thoughts_back
     from memos.llm.remote_processor import Patience, RemoteProcessor
     from memos.llm.road import NO_KEY
 
@@ -95,36 +95,31 @@ def _remote(
     # A provider's key from the environment never goes to another server.
     key = _key(settings, places, environ, config.model, "memos configure") or (NO_KEY if config.api_base else None)
     params = {"temperature": config.temperature, "max_tokens": config.max_reply_tokens or None}
-    address = openai_address(config.model, config.api_base)
-    if not address:
-        return _by_litellm(config, key, notes)
     return RemoteProcessor(
         config.model,
-        HttpxRoad(name_at_endpoint(config.model), address, key, connect_timeout_s=timeouts.connect_s),
+        _road(config, key),
         api_base=config.api_base or None,
         api_key=key,
         window_tokens=config.window_tokens or None,
         params={name: value for name, value in params.items() if value is not None},
+        signed_thoughts=wants_thoughts_back(config.model),
         patience=Patience(timeouts.first_byte_s, timeouts.gap_s),
         notes=notes,
     )
 
 
-def _by_litellm(config: Config, key: str | None, notes: ModelNotes | None) -> Processor:
-    from memos.llm.litellm_processor import LitellmProcessor
+def _road(config: Config, key: str | None) -> Road:
+    """Return the shortest road to a remote model."""
+    from memos.llm.catalogue import name_at_endpoint, openai_address
 
-    return LitellmProcessor(
-        config.model,
-        api_base=config.api_base or None,
-        api_key=key,
-        window_tokens=config.window_tokens or None,
-        max_reply_tokens=config.max_reply_tokens or None,
-        temperature=config.temperature,
-        connect_timeout_s=config.timeouts.connect_s,
-        first_byte_timeout_s=config.timeouts.first_byte_s,
-        gap_timeout_s=config.timeouts.gap_s,
-        scales=notes,
-    )
+    connect_s = config.timeouts.connect_s
+    if address := openai_address(config.model, config.api_base):
+        from memos.llm.httpx_road import HttpxRoad
+
+        return HttpxRoad(name_at_endpoint(config.model), address, key, connect_timeout_s=connect_s)
+    from memos.llm.litellm_road import LitellmRoad
+
+    return LitellmRoad(config.model, api_base=config.api_base or None, api_key=key, connect_timeout_s=connect_s)
 
 
 def _key(settings: Settings, places: Places, environ: Mapping[str, str], who: str, otherwise: str) -> str | None:

@@ -30,23 +30,23 @@ def wants_marks(model: str) -> bool:
     return provider in _BY_TABLE and "claude" in model and caches_prompts(model) is True
 
 
-def marked(messages: Sequence[ChatMessage], instructions: str) -> list[ChatMessage]:
-    """Return the messages of a prompt with those `instructions`, marked where its beginning will come again.
+def marked(messages: Sequence[ChatMessage], stable_chars: int) -> list[ChatMessage]:
+    """Return the messages of a prompt, marked where its beginning will come again.
 
-    In the system message after the instructions, which never change, and at its end; in the queue before the newest
-    event, up to which the next prompt will be the same; and before the event before it, where the prompt before this
-    one had that mark: a provider looks for it only a few messages back. The words stay as they are.
+    In the system message after its first `stable_chars`, which never change, and at its end; in the queue before the
+    newest event, up to which the next prompt will be the same; and before the event before it, where the prompt before
+    this one had that mark: a provider looks for it only a few messages back. The words stay as they are.
     """
     system, *queue = messages
     events = [place for place, message in enumerate(queue) if message["role"] == "user"]
     for event in events[-2:]:
         if event:
             queue[event - 1] = _marked(queue[event - 1])
-    return [{**system, "content": list(_system_parts(str(system["content"]), instructions))}, *queue]
+    return [{**system, "content": list(_system_parts(str(system["content"]), stable_chars))}, *queue]
 
 
-def _system_parts(text: str, instructions: str) -> Iterator[ChatMessage]:
-    for part in (text[: len(instructions)], text[len(instructions) :]):
+def _system_parts(text: str, stable_chars: int) -> Iterator[ChatMessage]:
+    for part in (text[:stable_chars], text[stable_chars:]):
         if part:
             yield _marked_text(part)
 

@@ -193,6 +193,11 @@ def caches_prompts(model: str) -> bool | None:
     return next((bool(row.get("supports_prompt_caching")) for row in rows), None)
 
 
+def wants_thoughts_back(model: str) -> bool:
+    """Whether the provider refuses a reply's calls in a history without the signed thoughts before them: Claude's."""
+    return "claude" in model and provider_of(model) in ("anthropic", "bedrock", "bedrock_converse", "vertex_ai")
+
+
 def openai_address(model: str, api_base: str = "") -> str:
     """Return where a model takes chat requests in OpenAI's form: the user's server, the environment's, the provider's.
 

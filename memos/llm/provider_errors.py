@@ -1,7 +1,7 @@
 """What a provider or the wire to it says when it fails, told once in memos' own errors.
 
-Works on the class names, the status and the text of an exception, so no provider's library is imported here and every
-road to a model can use it.
+Works on the class names, the status and the text of an exception, so no provider's library is imported here, every
+road to a model can use it, and an exception of another process can be told as well.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import email.utils
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any, Self
 
 from memos.errors import (
     BadInput,
@@ -75,6 +76,8 @@ _CHECK_MODEL = "choose another model, or check the address given as api_base."
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET_CHARS = 8
 _TEXT_LIMIT_CHARS = 240
+_RAW_TEXT_LIMIT_CHARS = 20_000
+_RETRY_HEADERS = ("retry-after-ms", "retry-after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,60 @@ class Failure:
     """What of the request the endpoint does not take: `tools`, `response_format`, or another field of the body."""
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """What of an exception tells its meaning: plain data, which may have come from another process.
+
+    `kinds` are the names of its class and of those it is made from, its own first; `beneath` those of all it came from,
+    itself included; `headers` the answer's wish when to come back.
+    """
+
+    kinds: tuple[str, ...]
+    text: str
+    status: int | None = None
+    beneath: frozenset[str] = frozenset()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorFacts:
+        """Return what there is to know of an exception."""
+        if isinstance(error, ErrorElsewhere):
+            return error.facts
+        error = _innermost(error)
+        status = getattr(error, "status_code", None)
+        return cls(
+            _kinds(error),
+            str(getattr(error, "message", "") or error)[:_RAW_TEXT_LIMIT_CHARS],
+            status if isinstance(status, int) else None,
+            frozenset(kind for link in _chain(error) for kind in _kinds(link)),
+            _retry_headers(error),
+        )
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the facts as JSON can carry them."""
+        return {**asdict(self), "beneath": sorted(self.beneath)}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the facts that `as_data` gave."""
+        sets = {"kinds": tuple(data["kinds"]), "beneath": frozenset(data["beneath"])}
+        return cls(**{**data, **sets})
+
+
+class ErrorElsewhere(Exception):
+    """An exception that another process met on our behalf."""
+
+    def __init__(self, facts: ErrorFacts) -> None:
+        super().__init__(facts.text)
+        self.facts = facts
+
+
 def failure_of(error: BaseException, who: str, model: str, secrets: Iterable[str] = ()) -> Failure:
     """Tell what `error` means. `who` names the provider or endpoint; `secrets` never appear in the sentence."""
-    failure = _failure_of(_innermost(error), who, model, secrets)
-    refused = isinstance(failure.error, ProcessorRefused) and type(failure.error) is ProcessorRefused
-    return replace(failure, refuses=refused_field(_raw_text(error))) if refused else failure
+    facts = ErrorFacts.of(error)
+    failure = _failure_of(facts, who, model, secrets)
+    refused = type(failure.error) is ProcessorRefused
+    return replace(failure, refuses=refused_field(facts.text)) if refused else failure
 
 
 def refused_field(text: str) -> str:
@@ -104,16 +156,14 @@ def refused_field(text: str) -> str:
     return ""
 
 
-def _failure_of(error: BaseException, who: str, model: str, secrets: Iterable[str]) -> Failure:
-    names = {kind.__name__ for kind in type(error).__mro__}
-    status = _status(error)
-    said = provider_text(error, secrets)
+def _failure_of(facts: ErrorFacts, who: str, model: str, secrets: Iterable[str]) -> Failure:
+    said = _quotable(facts.text, secrets)
     quoted = f": {said}" if said else "."
     return (
-        _known_by_text(names, status, _raw_text(error), quoted, who, model)
-        or _known_by_wire(error, names, status, who)
-        or _known_by_status(error, names, status, quoted, who, model)
-        or Failure(ProcessorError(f"{who} failed in an unforeseen way ({type(error).__name__}){quoted}", _AGAIN))
+        _known_by_text(facts, quoted, who, model)
+        or _known_by_wire(facts, who)
+        or _known_by_status(facts, quoted, who, model)
+        or Failure(ProcessorError(f"{who} failed in an unforeseen way ({facts.kinds[0]}){quoted}", _AGAIN))
     )
 
 
@@ -128,16 +178,17 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     return text
 
 
-def provider_text(error: BaseException, secrets: Iterable[str] = ()) -> str:
+def _quotable(raw: str, secrets: Iterable[str]) -> str:
     """Return what the provider said, on one short line, without keys, markup or a library's prefixes."""
-    text = _PREFIXES.sub("", _raw_text(error)).strip()
+    text = _PREFIXES.sub("", raw).strip()
     if _MARKUP.search(text):
         return "it sent a web page in place of an answer."
     line = redacted(safe_line(text), secrets)
     return line if len(line) <= _TEXT_LIMIT_CHARS else line[:_TEXT_LIMIT_CHARS].rstrip() + "…"
 
 
-def _known_by_text(names: set[str], status: int | None, text: str, quoted: str, who: str, model: str) -> Failure | None:
+def _known_by_text(facts: ErrorFacts, quoted: str, who: str, model: str) -> Failure | None:
+    names, status, text = facts.kinds, facts.status, facts.text
     if "ContextWindowExceededError" in names or (status != 429 and _OVERFLOW.search(text)):
         what = f"The prompt is longer than the window of {model}{quoted}"
         return Failure(ContextOverflow(what, _CHECK_WINDOW))
@@ -152,12 +203,14 @@ def _known_by_text(names: set[str], status: int | None, text: str, quoted: str, 
     return None
 
 
-def _known_by_wire(error: BaseException, names: set[str], status: int | None, who: str) -> Failure | None:
+def _known_by_wire(facts: ErrorFacts, who: str) -> Failure | None:
     """Tell an error of the connection; litellm gives a refused one the status 500."""
+    beneath, status = facts.beneath, facts.status
     if status not in (None, 408, 500):
         return None
-    beneath = {kind.__name__ for link in _chain(error) for kind in type(link).__mro__}
-    timed_out = status == 408 or bool(names & {"Timeout", "APITimeoutError", "TimeoutException", "TimeoutError"})
+    timed_out = status == 408 or not set(facts.kinds).isdisjoint(
+        {"Timeout", "APITimeoutError", "TimeoutException", "TimeoutError"}
+    )
     broken = beneath & {"ConnectError", "ReadError", "RemoteProtocolError", "ConnectionError", "ClientError"}
     for applies, what, next_step, passing in (
         ("SSLError" in beneath, f"The certificate of {who} was not accepted.", _CHECK_ADDRESS, False),
@@ -171,15 +224,14 @@ def _known_by_wire(error: BaseException, names: set[str], status: int | None, wh
     return None
 
 
-def _known_by_status(
-    error: BaseException, names: set[str], status: int | None, quoted: str, who: str, model: str
-) -> Failure | None:
-    no_money = _NO_MONEY.search(_raw_text(error)) is not None
+def _known_by_status(facts: ErrorFacts, quoted: str, who: str, model: str) -> Failure | None:
+    status = facts.status
+    no_money = _NO_MONEY.search(facts.text) is not None
     if status == 429 and not no_money:
-        return _too_many(error, quoted, who)
+        return _too_many(facts, quoted, who)
     if status is not None and status >= 500:
         state = "is overloaded" if status in (503, 529) else f"failed (status {status})"
-        wait_s = retry_after_s(error)
+        wait_s = _seconds_asked(facts.headers)
         return Failure(ProcessorUnreachable(f"{who} {state}{quoted}", _AGAIN), True, wait_s)
     no_model = status == 404 or (status == 400 and _NO_MODEL.search(quoted) is not None)
     for applies, what, next_step in (
@@ -190,13 +242,13 @@ def _known_by_status(
     ):
         if applies:
             return Failure(ProcessorRefused(what, next_step))
-    if names & {"APIConnectionError", "APIError", "NoUsableAnswer", "WireError"}:
+    if not {"APIConnectionError", "APIError", "NoUsableAnswer", "WireError"}.isdisjoint(facts.kinds):
         return Failure(ProcessorUnreachable(f"{who} gave no usable answer{quoted}", _AGAIN), passing=True)
     return None
 
 
-def _too_many(error: BaseException, quoted: str, who: str) -> Failure:
-    wait_s = retry_after_s(error)
+def _too_many(facts: ErrorFacts, quoted: str, who: str) -> Failure:
+    wait_s = _seconds_asked(facts.headers)
     when = f"wait {wait_s:.0f} s, then send it again." if wait_s else _AGAIN
     return Failure(RateLimited(f"Too many requests at {who}{quoted}", when, wait_s), True, wait_s)
 
@@ -211,9 +263,10 @@ def unplaced_model(model: str) -> BadInput:
 
 def retry_after_s(error: BaseException, now: datetime | None = None) -> float | None:
     """Return how many seconds the provider asks to wait (`retry-after-ms`, `retry-after` in seconds or as a date)."""
-    headers = getattr(error, "headers", None) or getattr(getattr(error, "response", None), "headers", None) or {}
-    if not headers.get("retry-after") and not headers.get("retry-after-ms"):
-        headers = getattr(error, "litellm_response_headers", None) or {}
+    return _seconds_asked(ErrorFacts.of(error).headers, now)
+
+
+def _seconds_asked(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     try:
         if milliseconds := headers.get("retry-after-ms"):
             return max(0.0, float(milliseconds) / 1000)
@@ -228,19 +281,24 @@ def retry_after_s(error: BaseException, now: datetime | None = None) -> float | 
         return None
 
 
+def _retry_headers(error: BaseException) -> dict[str, str]:
+    """Return the headers that say when to come back, of the answer itself or of what litellm kept of it."""
+    response = getattr(error, "response", None)
+    own = getattr(error, "headers", None) or getattr(response, "headers", None) or {}
+    for headers in (own, getattr(error, "litellm_response_headers", None) or {}):
+        if found := {name: str(headers[name]) for name in _RETRY_HEADERS if headers.get(name)}:
+            return found
+    return {}
+
+
 def _innermost(error: BaseException) -> BaseException:
     """Return the error a library wrapped to report it in the middle of a stream."""
     original = getattr(error, "original_exception", None)
     return original if type(error).__name__ == "MidStreamFallbackError" and original is not None else error
 
 
-def _status(error: BaseException) -> int | None:
-    status = getattr(error, "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def _raw_text(error: BaseException) -> str:
-    return str(getattr(error, "message", "") or error)
+def _kinds(error: BaseException) -> tuple[str, ...]:
+    return tuple(kind.__name__ for kind in type(error).__mro__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -1,24 +1,26 @@
 """Remote embedding models by litellm: texts go to the endpoint the user named, vectors come back.
 
-An endpoint that failed is left alone for a minute: no search and no batch waits for it meanwhile. It is asked in
-threads of its own, for not every road through litellm keeps a time-out, and none of them holds up the end of memos.
+An endpoint that failed is left alone for a minute: no search and no batch waits for it meanwhile. litellm asks it in
+its own process, and the time is kept here, for not every road through litellm keeps a time-out.
 """
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import re
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from memos.errors import ContextOverflow, EmbeddingProblem, MemosError
-from memos.llm.litellm_processor import NO_KEY, is_redirected, litellm_module
+from memos.llm.catalogue import is_redirected, price_table
+from memos.llm.litellm_process import shared_process
 from memos.llm.prices import cost_usd
 from memos.llm.provider_errors import failure_of
+from memos.llm.road import NO_KEY
 from memos.messages import TokenUsage
 from memos.safe_text import storable
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 PAUSE_S = 60.0
 """How long an endpoint that failed is left alone."""
+
+_Fields = dict[str, Any]
 
 _TEXTS_PER_REQUEST = 32
 _QUERY_TIMEOUT_S = 15.0  # somebody waits for the answer to a single text
@@ -66,8 +70,9 @@ class RemoteEmbedder:
         self._lock = threading.Lock()
         self._problem: EmbeddingProblem | None = None
         self._asked_again_at = 0.0
-        self._under_way: set[concurrent.futures.Future[Any]] = set()
+        self._under_way: set[concurrent.futures.Future[_Fields]] = set()
         self._closed = False
+        self._process = shared_process()
 
     @property
     def name(self) -> str:
@@ -106,6 +111,7 @@ class RemoteEmbedder:
         with self._lock:
             self._closed = True
             under_way = list(self._under_way)
+        self._process.let_go(self)
         for future in under_way:
             future.cancel()
 
@@ -121,22 +127,22 @@ class RemoteEmbedder:
                 problem = error.problem
         raise problem
 
-    def _asked(self, texts: list[str]) -> Any:
-        """Return litellm's answer. Raises: EmbeddingProblem, _TooLong."""
+    def _asked(self, texts: list[str]) -> list[str] | None:
+        """Return the vectors as litellm's process packs them, None where there are none.
+
+        Raises: EmbeddingProblem, _TooLong.
+        """
         timeout_s = min(self._timeout_s, _QUERY_TIMEOUT_S) if len(texts) == 1 else self._timeout_s
         optional = {"api_base": self._api_base, "api_key": self._api_key}
         request = {
+            "op": "embed",
             "model": self._model,
             "input": texts,
             "timeout": timeout_s,
-            "max_retries": 0,
-            "num_retries": 0,
-            "encoding_format": "float",
             **{name: value for name, value in optional.items() if value},
         }
         try:
-            litellm = litellm_module()
-            answer = self._in_time(lambda: litellm.embedding(**request), timeout_s)
+            answer = self._in_time(request, timeout_s)
         except concurrent.futures.CancelledError as error:
             raise EmbeddingProblem("The conversation ended before the embedder answered.") from error
         except TimeoutError as error:
@@ -145,36 +151,44 @@ class RemoteEmbedder:
             raise self._told(error.what, error.next_step) from error
         except Exception as error:
             raise self._translated(error) from error
-        self._report(litellm, answer)
-        return answer
+        self._report(answer["prompt_tokens"])
+        vectors: list[str] | None = answer["vectors"]
+        return vectors
 
-    def _in_time(self, ask: Callable[[], Any], timeout_s: float) -> Any:
-        """Return what `ask` returns. Raises: TimeoutError, CancelledError, whatever `ask` raises."""
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        with self._lock:
-            if self._closed:
-                raise concurrent.futures.CancelledError
-            self._under_way.add(future)
-        threading.Thread(target=_settle, args=(future, ask), name="embedding", daemon=True).start()
+    def _in_time(self, request: _Fields, timeout_s: float) -> _Fields:
+        """Return what litellm's process brings. Raises: TimeoutError, CancelledError, what the request raises."""
+        self._process.hold(self)
+        self._until_closed(self._process.load()).result()  # that is not the endpoint's time
+        asked = self._until_closed(self._process.ask_once(request))
         try:
-            return future.result(timeout_s + 1)  # where the time-out of the wire works it knows more to tell
-        finally:
-            with self._lock:
-                self._under_way.discard(future)
+            return asked.result(timeout_s + 1)  # where the time-out of the wire works it knows more to tell
+        except TimeoutError:
+            asked.cancel()
+            raise
 
-    def _report(self, litellm: Any, answer: Any) -> None:
-        usage = TokenUsage(getattr(getattr(answer, "usage", None), "prompt_tokens", None) or None, 0)
+    def _until_closed(self, future: concurrent.futures.Future[_Fields]) -> concurrent.futures.Future[_Fields]:
+        """Return the future, which `close` cancels, or has cancelled already."""
+        with self._lock:
+            self._under_way.add(future)
+            closed = self._closed
+        future.add_done_callback(self._under_way.discard)
+        if closed:
+            future.cancel()
+        return future
+
+    def _report(self, prompt_tokens: int | None) -> None:
+        usage = TokenUsage(prompt_tokens, 0)
         own = self._api_base is not None or is_redirected(self._model)
-        self._on_call(usage, None if own else cost_usd(litellm.model_cost, self._model, usage))
+        self._on_call(usage, None if own else cost_usd(price_table(), self._model, usage))
 
-    def _checked(self, answer: Any, count: int) -> Vectors:
+    def _checked(self, sent: list[str] | None, count: int) -> Vectors:
         """Return the vectors of an answer, of unit length. Raises: EmbeddingProblem."""
         import numpy as np
 
         try:
-            given = sorted(answer.data, key=lambda item: item["index"])
-            vectors = np.array([item["embedding"] for item in given], dtype=np.float32)  # null becomes NaN
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            rows = [np.frombuffer(base64.b64decode(row), dtype=np.float32) for row in sent or ()]
+            vectors = np.stack(rows)
+        except ValueError as error:  # none at all, or of several lengths
             raise self._told(f"{self.who} sent something else than vectors.", "is it an embedding model?") from error
         if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
             raise self._told(f"{self.who} did not send one vector for each text.", "is it an embedding model?")
@@ -224,13 +238,3 @@ def space_name(model: str, api_base: str | None) -> str:
 
 def _steps(count: int) -> Iterator[int]:
     return iter(range(0, count, _TEXTS_PER_REQUEST))
-
-
-def _settle(future: concurrent.futures.Future[Any], ask: Callable[[], Any]) -> None:
-    with suppress(concurrent.futures.InvalidStateError):  # given up meanwhile
-        try:
-            outcome = ask()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(outcome)

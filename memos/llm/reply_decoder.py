@@ -142,7 +142,7 @@ class ReplyDecoder:
         if self._speaks:
             monologue, text = reasoning, "".join(self._said)
         elif self._calls or calls or finish in _BROKEN_OFF:
-            monologue, text = thoughts, lost_words or ("" if calls else found.said)
+            monologue, text = thoughts, lost_words or (found.lost if calls else found.said)
         elif found.broken:
             monologue, text = inner or reasoning, found.words or found.said
         else:

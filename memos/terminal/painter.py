@@ -107,7 +107,7 @@ class Painter:
         return rows
 
     def enter(self, phase: str, fraction: float | None = None, *, lasts_s: float | None = None) -> None:
-        """Begin a phase; its clock starts anew unless it is the same one, further on. One that `lasts_s` counts down."""
+        """Begin a phase; its clock starts anew unless it is the same one. With `lasts_s` it counts down."""
         self._share = "" if fraction is None else f" {fraction:.0%}"
         self._phase_ends = None if lasts_s is None else self._clock() + lasts_s
         if phase != self._phase:

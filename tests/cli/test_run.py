@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import ROOT, clean_environ, memos
+from support.fake_anthropic import fake_anthropic
 from support.fake_openai import Answer, FakeOpenAI, say
 
 from memos.storage.agent_lock import AgentLock
@@ -48,6 +49,15 @@ def test_the_reply_alone_is_on_stdout(home: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "Hello [Ana] \x1b[2J.\n", "")
     shown = json.loads(memos(home, "show", "sam", "--json").stdout)
     assert {block["label"]: block["value"] for block in shown["blocks"]}["human"] == "Name: Ana"
+
+
+def test_a_provider_with_a_form_of_its_own_is_reached(home: Path) -> None:
+    key = {"ANTHROPIC_API_KEY": "sk-ant-test-4711"}
+    with fake_anthropic() as server:
+        words = ("run", "-p", "Hello.", "-m", "anthropic/claude-x", "--api-base", server.url)
+        done = memos(home, *words, environ=ONE_SHOT | key)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Hi.\n", "")
+    assert len(server.bodies) == 1 and server.bodies[0]["stream"]
 
 
 def test_an_agent_goes_on_where_it_was_and_memos_alone_opens_the_last_one(home: Path, tmp_path: Path) -> None:

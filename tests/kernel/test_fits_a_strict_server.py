@@ -21,7 +21,8 @@ from memos.config.places import Places
 from memos.config.portraits import load_persona
 from memos.kernel.main_context import Paging
 from memos.llm import offline_tokenizer
-from memos.llm.litellm_processor import LitellmProcessor
+from memos.llm.httpx_road import HttpxRoad
+from memos.llm.remote_processor import RemoteProcessor
 from memos.messages import Block, Evicted, Notice, Stopped, TurnDone
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer", "ignore:Accessing the 'model_")
@@ -53,7 +54,6 @@ class Talk:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FakeOpenAI]:
-    asyncio.run(LitellmProcessor("openai/x").warm_up())  # seconds, once, so that no test's time holds them
     with FakeOpenAI() as fake:
         yield fake
 
@@ -74,12 +74,12 @@ def talk(folder: Path, server: FakeOpenAI, script: StrictServer, said: list[str]
     server.violations.clear()
 
     async def play() -> Listener:
-        processor = LitellmProcessor(
+        processor = RemoteProcessor(
             "openai/fake-model",
+            HttpxRoad("fake-model", server.url),
             api_base=server.url,
-            api_key="none",
             window_tokens=script.window_tokens,
-            max_reply_tokens=reserve,
+            params={"max_tokens": reserve} if reserve else {},
         )
         await processor.warm_up()
         try:

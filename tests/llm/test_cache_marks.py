@@ -13,7 +13,8 @@ from support.prompts import invented_prompt
 
 from memos.llm.cache_marks import MOST_MARKS, marked, wants_marks
 from memos.llm.chat_messages import ChatMessage, chat_messages
-from memos.llm.litellm_processor import LitellmProcessor
+from memos.llm.litellm_road import LitellmRoad
+from memos.llm.remote_processor import RemoteProcessor
 from memos.messages import Prompt, Reply, TokenUsage
 
 MARK = {"type": "ephemeral"}
@@ -62,13 +63,15 @@ def unmarked(messages: list[ChatMessage]) -> Iterator[ChatMessage]:
 def test_marks_change_no_word_and_are_never_too_many(seed: int, profile: Any) -> None:
     prompt = dataclasses.replace(invented_prompt(seed), profile=profile)
     plain = chat_messages(prompt)
-    with_marks = marked(plain, prompt.instructions)
+    with_marks = marked(plain, len(prompt.instructions))
     assert list(unmarked(with_marks)) == plain == chat_messages(prompt)
     assert 2 <= marks_in(with_marks) <= MOST_MARKS
     assert marks_in(with_marks[-1]) == 0  # the newest event, whose state never comes again
 
 
-def wire_of(processor: LitellmProcessor, prompt: Prompt) -> TokenUsage:
+def wire_of(model: str, address: str, prompt: Prompt) -> TokenUsage:
+    processor = RemoteProcessor(model, LitellmRoad(model, api_base=address, api_key="k"), api_base=address)
+
     async def ask() -> TokenUsage:
         try:
             return [part.usage async for part in processor.infer(prompt) if isinstance(part, Reply)][-1]
@@ -78,11 +81,10 @@ def wire_of(processor: LitellmProcessor, prompt: Prompt) -> TokenUsage:
     return asyncio.run(ask())
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer", "ignore:Accessing the 'model_")
 def test_the_marks_arrive_at_anthropic_and_what_it_cached_comes_back() -> None:
     prompt = invented_prompt(3, turns=3)
     with fake_anthropic() as server:
-        usage = wire_of(LitellmProcessor("anthropic/claude-sonnet-4-5", api_base=server.url, api_key="k"), prompt)
+        usage = wire_of("anthropic/claude-sonnet-4-5", server.url, prompt)
     assert usage == TokenUsage(1_000, 5, 900, 70)
     body = server.bodies[0]
     instructions, rest = body["system"]
@@ -97,12 +99,11 @@ def test_the_marks_arrive_at_anthropic_and_what_it_cached_comes_back() -> None:
     assert blocks[events[-2] - 1]["cache_control"] == MARK
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer", "ignore:Accessing the 'model_")
 def test_no_other_provider_sees_a_mark() -> None:
     prompt = invented_prompt(3, turns=3)
     with FakeOpenAI() as server:
         server.script = lambda request: say("Hi.")
-        wire_of(LitellmProcessor("openai/claude-sonnet-4-5", api_base=server.url, api_key="k"), prompt)
+        wire_of("openai/claude-sonnet-4-5", server.url, prompt)
     body = server.requests[0].body
     assert json.dumps(body["messages"]) == json.dumps(chat_messages(prompt))
     assert marks_in(body) == 0

@@ -13,6 +13,7 @@ from memos.llm.catalogue import (
     key_variables,
     needs_key,
     provider_of,
+    wants_thoughts_back,
 )
 
 
@@ -87,3 +88,18 @@ def test_facts_about_a_model_are_known_without_importing_litellm() -> None:
 def test_of_an_unknown_model_nothing_is_said() -> None:
     known = facts("openai/no-such-model")
     assert (known.mode, known.calls_functions, known.window_tokens) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted"),
+    [
+        ("anthropic/claude-sonnet-4-5", True),
+        ("bedrock/us.anthropic.claude-3-5-haiku-20241022-v1:0", True),
+        ("vertex_ai/claude-opus-4-5", True),
+        ("openrouter/anthropic/claude-sonnet-4.5", False),
+        ("gemini/gemini-2.5-pro", False),
+        ("openai/claude-by-a-compatible-server", False),
+    ],
+)
+def test_only_claude_wants_its_signed_thoughts_back(model: str, wanted: bool) -> None:
+    assert wants_thoughts_back(model) is wanted

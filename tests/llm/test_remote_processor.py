@@ -22,7 +22,9 @@ from memos.errors import (
     RateLimited,
 )
 from memos.llm.httpx_road import HttpxRoad
+from memos.llm.litellm_road import LitellmRoad
 from memos.llm.remote_processor import Patience, RemoteProcessor
+from memos.llm.road import Road
 from memos.llm.token_scale import UNTRIED_MARGIN
 from memos.messages import (
     Block,
@@ -43,16 +45,26 @@ from memos.messages import (
     utc_now,
 )
 
-# pytest shows what litellm's pydantic models deprecate; the guard below checks that a user's terminal stays clean.
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer", "ignore:Accessing the 'model_")
-
 KEY = "sk-test-canary-4711-abcdef"
 SAY = FunctionSchema("send_message", "Say it.", {"type": "object", "properties": {"message": {"type": "string"}}})
 TWO = (Call("core_memory_append", {"name": "human", "content": "Bees."}), Call("send_message", {"message": "Noted."}))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeOpenAI]:
+ROADS: dict[str, Callable[[str, str | None], Road]] = {
+    "httpx": lambda url, key: HttpxRoad("fake-model", url, key),
+    "litellm": lambda url, key: LitellmRoad("openai/fake-model", api_base=url, api_key=key),
+}
+
+
+taken = ["httpx"]
+
+
+@pytest.fixture(scope="module", params=ROADS)
+def server(request: pytest.FixtureRequest) -> Iterator[FakeOpenAI]:
+    """Return the server of all tests, which are held once for each road to it."""
+    taken[0] = request.param
+    if request.param == "litellm":
+        asyncio.run(LitellmRoad("openai/x").warm_up())  # seconds, once, so that no test's time holds them
     with FakeOpenAI() as fake:
         yield fake
 
@@ -72,7 +84,7 @@ def ask(server: FakeOpenAI) -> Iterator[Callable[..., list[ReplyPart]]]:
 
 def processor(url: str | None, *, first_byte_s: float = 60.0, gap_s: float = 30.0, **options: Any) -> RemoteProcessor:
     key = options.setdefault("api_key", KEY)
-    road = HttpxRoad("fake-model", url or "http://127.0.0.1:1/v1", key)
+    road: Road = ROADS[taken[0]](url or "http://127.0.0.1:1/v1", key)
     model = options.pop("model", "openai/fake-model")
     return RemoteProcessor(model, road, api_base=url, patience=Patience(first_byte_s, gap_s, 3, 0.01), **options)
 

@@ -22,7 +22,8 @@ import pytest
 from support.prompts import invented_prompt
 
 from memos.llm.chat_messages import chat_messages, tools
-from memos.llm.litellm_processor import LitellmProcessor
+from memos.llm.httpx_road import HttpxRoad
+from memos.llm.remote_processor import RemoteProcessor
 from memos.llm.token_counts import TokenCounts
 from memos.llm.weights import builtin_weights
 from memos.messages import Prompt, Reply, TokenUsage
@@ -125,13 +126,14 @@ def test_our_count_is_within_two_percent_of_the_servers_own(address: str) -> Non
 
 @pytest.mark.builtin_model
 def test_what_a_real_request_reports_is_that_count_and_the_server_tells_its_window(address: str) -> None:
-    async def ask(processor: LitellmProcessor, prompt: Prompt) -> TokenUsage:
+    async def ask(processor: RemoteProcessor, prompt: Prompt) -> TokenUsage:
         parts = [part async for part in processor.infer(prompt)]
         assert isinstance(parts[-1], Reply)
         return parts[-1].usage
 
     async def main() -> None:
-        processor = LitellmProcessor("openai/smollm2", api_base=f"{address}/v1", max_reply_tokens=1)
+        road = HttpxRoad("smollm2", f"{address}/v1")
+        processor = RemoteProcessor("openai/smollm2", road, api_base=f"{address}/v1", params={"max_tokens": 1})
         await processor.warm_up()
         assert processor.window_tokens == WINDOW_TOKENS
         short = replace(invented_prompt(1, turns=0, offered=2), instructions="You are an agent with a memory.")

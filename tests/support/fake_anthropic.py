@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,8 +45,25 @@ class FakeAnthropic:
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
 
+def thinking(thoughts: Sequence[str], signature: str) -> tuple[dict[str, Any], ...]:
+    """Return the stream with a signed block of thought before the words, and one that is redacted."""
+    start = {"type": "thinking", "thinking": "", "signature": ""}
+    deltas = [{"type": "thinking_delta", "thinking": piece} for piece in thoughts]
+    deltas.append({"type": "signature_delta", "signature": signature})
+    redacted = {"type": "redacted_thinking", "data": "opaque"}
+    return (
+        STREAM[0],
+        {"type": "content_block_start", "index": 0, "content_block": start},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": redacted},
+        {"type": "content_block_stop", "index": 1},
+        *({**event, "index": 2} if "index" in event else event for event in STREAM[1:]),
+    )
+
+
 @contextmanager
-def fake_anthropic() -> Iterator[FakeAnthropic]:
+def fake_anthropic(stream: Sequence[dict[str, Any]] = STREAM) -> Iterator[FakeAnthropic]:
     """Serve for the length of a block."""
 
     class Connection(BaseHTTPRequestHandler):
@@ -60,7 +77,7 @@ def fake_anthropic() -> Iterator[FakeAnthropic]:
             self.send_response(200 if found else 404)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
-            for event in STREAM if found else ():
+            for event in stream if found else ():
                 self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Connection) as server:
