@@ -25,6 +25,7 @@ from support.listening import Listener, running
 from memos.kernel.control import Limits
 from memos.llm.chat_messages import check_pairing
 from memos.llm.httpx_road import HttpxRoad
+from memos.llm.litellm_road import LitellmRoad
 from memos.llm.processor import Processor
 from memos.llm.remote_processor import REPLY_LIMIT_CHARS, Patience, RemoteProcessor
 from memos.memory.message_rows import spoken_words
@@ -55,7 +56,7 @@ LIMITS = Limits(turn_seconds=8)
 RETRIES = 3
 UNDER_WAY_BYTES = 8 * 1024 * 1024
 """What may lie in the sockets' buffers between a client that reads no more and a server that writes on."""
-HURRIED = Patience(first_byte_s=0.3, gap_s=0.3, retries=RETRIES, backoff_s=0.01)
+HURRIED = Patience(first_byte_s=0.5, gap_s=0.5, retries=RETRIES, backoff_s=0.01)
 PATIENT = Patience(first_byte_s=5, gap_s=5, retries=RETRIES, backoff_s=0.01)
 MIDDLE_S = 0.06
 """How long after its request a reply that shows nothing is broken into; a plain one comes in twice the time."""
@@ -391,3 +392,34 @@ def test_nobody_is_there(
     check_told_in_one_sentence(scene, caplog)
     check_the_next_message_works(scene)
     check_nothing_is_lost(scene)
+
+
+BY_LITELLM = (
+    *("401", "429_hours", "500", "502_html", "refuses_tools", "stall_middle", "cut_text", "cut_call", "reset"),
+    *("error_frame", "empty_choices", "non_json", "same_index", "missing_ids", "dict_arguments"),
+    *("reasoning_content", "think_tags", "call_tags", "surrogate_arguments", "endless_text", "endless_identical"),
+)
+# litellm takes a whole answer whole: only the clock of the turn bounds one without an end.
+LITELLM_SAMPLE = [case for case in CASES if case[0] in BY_LITELLM and case != ("endless_text", False)]
+
+
+def over_litellm(url: str, stream: bool, patience: Patience) -> RemoteProcessor:
+    road = LitellmRoad("openai/fake-model", api_base=url, api_key="none", connect_timeout_s=2)
+    return RemoteProcessor(
+        "openai/fake-model", road, api_base=url, window_tokens=32_768, stream=stream, patience=patience
+    )
+
+
+@pytest.mark.parametrize("cancel", [False, True], ids=["", "ctrl-c"])
+@pytest.mark.parametrize(
+    ("name", "stream"), LITELLM_SAMPLE, ids=[f"{n}-{'stream' if s else 'plain'}" for n, s in LITELLM_SAMPLE]
+)
+def test_a_fault_on_the_litellm_road(
+    tmp_path: Path, server: FakeOpenAI, name: str, stream: bool, cancel: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    patience = HURRIED if name in STANDS_STILL else PATIENT
+    processor = over_litellm(server.url, stream, patience)
+    asyncio.run(processor.warm_up())
+    scene = play(agent_home(tmp_path), server, processor, faulty(name, cancel), cancel)
+    check(scene, FAULTS[name], name, cancel, caplog)
+    assert server.violations == []

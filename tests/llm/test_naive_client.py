@@ -52,7 +52,8 @@ def how_it_fails(server: FakeOpenAI, name: str, stream: bool) -> str:
     """Return what went wrong, '' where nothing did."""
     server.requests.clear()
     server.most_sent = 0
-    agent = NaiveAgent(server.url, stream, timeout_s=0.3)
+    waits = name.startswith(("stall", "slow"))
+    agent = NaiveAgent(server.url, stream, timeout_s=0.3 if waits else 5)
     delay_s = 0.6 if name == "slow_first_byte" else 0.0
 
     def script(request: Request) -> Answer:
