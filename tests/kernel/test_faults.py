@@ -330,6 +330,7 @@ def check(scene: Scene, fault: Fault, name: str, cancel: bool, caplog: pytest.Lo
         assert [body.code for body in scene.first if isinstance(body, Stopped)] == ["error"]
     elif fault.kind == "endless":
         assert [body for body in scene.first if isinstance(body, Stopped)] != []
+        assert scene.requests == (LIMITS.steps if "heart" in name else LIMITS.identical_calls if "ident" in name else 1)
 
 
 IN_JSON = (
