@@ -52,6 +52,8 @@ class StorablePieces:
 
     def add(self, piece: str) -> str:
         """Return what is certain once `piece` has come."""
+        if not self._half and piece.isascii():
+            return storable(piece)
         piece = self._half + piece
         self._half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
         return storable(piece[: len(piece) - len(self._half)])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from memos.functions.table import THOUGHTS_ARGUMENT
-from memos.llm.call_grammar import call_grammar
+from memos.llm.call_grammar import Lengths, call_grammar
 from memos.llm.capability_card import FormatName
 from memos.llm.chat_messages import ChatMessage, chat_messages, tools
 from memos.llm.json_messages import call_schema, json_chat_messages
@@ -68,13 +68,17 @@ class Native:
 
 @dataclass(frozen=True, slots=True)
 class JsonSchema:
-    """One JSON object a reply, held to a schema by the endpoint (`response_format`)."""
+    """One JSON object a reply, held to a schema by the endpoint (`response_format`).
 
+    `lengths` bounds its strings, for servers of one's own: weak models run on, and the schemas of providers know none.
+    """
+
+    lengths: Lengths | None = None
     name: FormatName = FormatName.JSON_SCHEMA
 
     def request(self, prompt: Prompt) -> ChatRequest:
         """Return main context with the functions described in the prompt and as a schema."""
-        return replace(_json_request(prompt, nested=True), schema=call_schema(prompt.functions))
+        return replace(_json_request(prompt, nested=True), schema=call_schema(prompt.functions, self.lengths))
 
     def decoder(self, prompt: Prompt) -> ReplyDecoder:
         """Return a decoder that finds calls in the content."""
@@ -85,11 +89,12 @@ class JsonSchema:
 class Grammar:
     """One JSON object a reply, held to a compact grammar of ours (GBNF): llama.cpp, koboldcpp and their like."""
 
+    lengths: Lengths | None = None
     name: FormatName = FormatName.GRAMMAR
 
     def request(self, prompt: Prompt) -> ChatRequest:
         """Return main context with the functions described in the prompt and as a grammar."""
-        return replace(_json_request(prompt), grammar=call_grammar(prompt.functions))
+        return replace(_json_request(prompt), grammar=call_grammar(prompt.functions, self.lengths or Lengths()))
 
     def decoder(self, prompt: Prompt) -> ReplyDecoder:
         """Return a decoder that finds calls in the content."""
@@ -129,10 +134,16 @@ class Plain:
         return ReplyDecoder(speaks=True)
 
 
-def format_named(name: FormatName, *, thinks_in_arguments: bool = False, signed: bool = False) -> CallFormat:
-    """Return the call format of that name; what only the native one knows is passed to it alone."""
+def format_named(
+    name: FormatName, *, thinks_in_arguments: bool = False, signed: bool = False, lengths: Lengths | None = None
+) -> CallFormat:
+    """Return the call format of that name; what only one of them knows is passed to it alone."""
     if name is FormatName.NATIVE:
         return Native(thinks_in_arguments, signed)
+    if name is FormatName.JSON_SCHEMA:
+        return JsonSchema(lengths)
+    if name is FormatName.GRAMMAR:
+        return Grammar(lengths)
     return FORMATS[name]
 
 

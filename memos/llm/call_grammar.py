@@ -18,6 +18,7 @@ THOUGHTS, FUNCTION, ARGUMENTS = "thoughts", "function", "arguments"
 _HEARTBEAT = "request_heartbeat"
 _ITEMS_LIMIT = 6
 _NESTING_LIMIT = 4
+_FEWEST_CHARS, _MOST_CHARS = 400, 4000
 _CHAR = r'char ::= [^"\\\x00-\x1F\x7F] | "\\" ["\\/n]'
 _INTEGER = '("0" | "-"? [1-9] [0-9]{0,8})'
 
@@ -28,6 +29,11 @@ class Lengths:
 
     thoughts_chars: int = 120
     string_chars: int = 400
+
+
+def lengths_within(window_tokens: int) -> Lengths:
+    """Return how long strings may be so that even three that a weak model does not end leave room in the window."""
+    return Lengths(thoughts_chars=300, string_chars=max(_FEWEST_CHARS, min(_MOST_CHARS, window_tokens // 4)))
 
 
 def call_grammar(functions: Iterable[FunctionSchema], lengths: Lengths = Lengths()) -> str:

@@ -27,6 +27,7 @@ _CLOSED_BY = {
     _FENCE: _FENCE,
 }
 """What stands before calls, and after them; the longer first."""
+_NOT_TWICE = {"[": "]", _FENCE: _FENCE}
 _NAMED = re.compile(r"<function=([\w.-]{1,64})>")
 _NAMED_BEGINS = re.compile(r"<(?:f(?:u(?:n(?:c(?:t(?:i(?:o(?:n(?:=[\w.-]{0,64})?)?)?)?)?)?)?)?)?")
 _NAMED_ENDS = "</function>"
@@ -192,16 +193,17 @@ class CallText:
             self._held.append(text[at:end])
             return end
         opener = _opener(text, at)
-        if opener == "{" and self._bound is not None and self._bound not in self._offered:
-            self._broken = True
-        elif opener is not None and not (opener in ("[", _FENCE) and self._closer_of(opener) in self._around):
+        if opener is not None and self._may_follow(opener):
             return self._opened(opener, at)
+        self._broken = self._broken or (self._bound is not None and opener == "{")
         self._turn_out_words()
         return at
 
-    @staticmethod
-    def _closer_of(opener: str) -> str:
-        return "]" if opener == "[" else _FENCE
+    def _may_follow(self, opener: str) -> bool:
+        """Whether what was passed so far may stand before `opener`; empty is what may become one."""
+        if self._bound is not None:
+            return opener == "{" and self._bound in self._offered
+        return not (opener in _NOT_TWICE and _NOT_TWICE[opener] in self._around)
 
     def _turn_out_words(self) -> None:
         """Give back what was held: it is no call."""

@@ -52,7 +52,7 @@ _NO = (
     r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|not supported|not permitted|not allowed|extra"
     r"|does not support|doesn't support|must be)"
 )
-_NO_FIELD = re.compile(rf"{_NO}[^.]{{0,60}}?{_FIELD}|{_FIELD}[^.]{{0,60}}?{_NO}", re.IGNORECASE)
+_NO_FIELD = re.compile(rf"{_NO}.{{0,60}}?{_FIELD}|{_FIELD}.{{0,60}}?{_NO}", re.IGNORECASE)
 _NO_KEY = re.compile(r"missing credentials|api_key client option must be set|missing .{0,20}api[ _]key", re.IGNORECASE)
 _NO_PROVIDER = re.compile(r"llm provider not provided", re.IGNORECASE)
 _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE)

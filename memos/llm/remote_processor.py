@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from memos.errors import ContentFiltered, MemosError, ProcessorUnreachable, StreamCut
 from memos.llm.call_formats import CallFormat, Plain, format_named
+from memos.llm.call_grammar import lengths_within
 from memos.llm.capability_card import CapabilityCard, FormatName, KeptCards, card_of, learnt, told_change
 from memos.llm.catalogue import facts, is_redirected, price_table
 from memos.llm.prices import cost_usd
+from memos.llm.processor import DEFAULT_WINDOW_TOKENS
 from memos.llm.reply_decoder import ReplyDecoder
 from memos.llm.road import NO_KEY, OPTIONAL_FIELDS, ChatRequest, Chunk, Road
 from memos.llm.server_window import window_of
@@ -233,7 +235,13 @@ class RemoteProcessor:
         if prompt.purpose == "summarise" or not prompt.functions:
             return Plain()
         in_arguments = self._card.monologue == "argument"
-        return format_named(self.format_name, thinks_in_arguments=in_arguments, signed=self._signed_thoughts)
+        own_server = self._api_base is not None
+        return format_named(
+            self.format_name,
+            thinks_in_arguments=in_arguments,
+            signed=self._signed_thoughts,
+            lengths=lengths_within(self.window_tokens or DEFAULT_WINDOW_TOKENS) if own_server else None,
+        )
 
     def _request(self, prompt: Prompt, call_format: CallFormat) -> ChatRequest:
         request = call_format.request(prompt)

@@ -18,7 +18,7 @@ from memos.llm.road import CallPiece, Chunk
 from memos.llm.speech_decoder import SpeechDecoder
 from memos.llm.thought_tags import ThoughtTags
 from memos.messages import Finish, FunctionCall, MonologueDelta, Reply, ReplyPart, SpeechDelta, TokenUsage, new_id
-from memos.safe_text import storable
+from memos.safe_text import StorablePieces, storable
 
 SPEECH_FUNCTION = "send_message"
 _BROKEN_OFF = (Finish.CUT, Finish.CANCELLED)
@@ -82,8 +82,8 @@ class ReplyDecoder:
         self._offered = offered
         self._thinks_in_arguments = thinks_in_arguments
         self._taken = set(taken_ids)
-        self._content = _Halves()
-        self._reasoning = _Halves()
+        self._content = StorablePieces()
+        self._reasoning = StorablePieces()
         self._tags = ThoughtTags()
         self._text = CallText(offered)
         self._said: list[str] = []
@@ -102,9 +102,9 @@ class ReplyDecoder:
         parts: list[ReplyPart] = []
         if chunk.reasoning:
             self._in_field = True
-            parts += self._think(self._reasoning.feed(chunk.reasoning))
+            parts += self._think(self._reasoning.add(chunk.reasoning))
         if chunk.content:
-            parts += self._take_content(self._content.feed(chunk.content))
+            parts += self._take_content(self._content.add(chunk.content))
         for piece in chunk.calls:
             parts += self._take_call(piece)
         self._signed += chunk.signed
@@ -137,7 +137,8 @@ class ReplyDecoder:
             calls = tuple(FunctionCall(self._own_id(), call.name, call.arguments) for call in found.calls)
         reasoning = "".join(self._thought)
         inner = "\n".join(filter(None, [found.thoughts, *(call.thoughts.said for call in self._calls)]))
-        thoughts = "\n".join(filter(None, [found.words.strip(), inner])) or reasoning
+        beside = [found.monologue.strip(), *(call.thoughts.said for call in self._calls)]
+        thoughts = "\n".join(filter(None, beside)) or reasoning
         lost_words = "\n".join(call.speech.said for call in self._calls if call.speech.said and call not in kept)
         if self._speaks:
             monologue, text = reasoning, "".join(self._said)
@@ -259,24 +260,6 @@ class ReplyDecoder:
         if name != known.name:
             return True
         return bool(piece) and known.is_whole()
-
-
-class _Halves:
-    """Text in pieces, with half of a surrogate pair held back until its other half comes."""
-
-    def __init__(self) -> None:
-        self._half = ""
-
-    def feed(self, piece: str) -> str:
-        if not self._half and piece.isascii():
-            return storable(piece)
-        piece = self._half + piece
-        self._half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
-        return storable(piece[: len(piece) - len(self._half)])
-
-    def rest(self) -> str:
-        half, self._half = self._half, ""
-        return storable(half)
 
 
 def is_json(text: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memos.llm.call_grammar import Lengths, call_grammar
+from memos.llm.call_grammar import Lengths, call_grammar, lengths_within
 from memos.llm.engine import Engine
 from memos.llm.weights import builtin_weights
 from memos.messages import Finish, FunctionSchema
@@ -109,3 +109,7 @@ def test_a_heartbeat_is_asked_for_even_where_the_schema_leaves_it_open() -> None
     grammar = call_grammar([FunctionSchema("search", "", {"properties": beat})])
     assert "request_heartbeat" in grammar
     assert "page" not in grammar
+
+
+def test_strings_are_bounded_by_the_window_within_reason() -> None:
+    assert [lengths_within(tokens).string_chars for tokens in (512, 4096, 200_000)] == [400, 1024, 4000]

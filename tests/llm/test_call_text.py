@@ -120,6 +120,7 @@ WORDS = [
     '{"name": "send_message", "description": "Say it.", "parameters": {"type": "object"}}',
     '{"type": "object", "properties": {}}',
     "if (a) { if (b) { c[0] = {}; } }",
+    "<function=search><tool_call> are two.",
     "Write <tool_call> and then </tool_call>, [TOOL_CALLS] and <function=x>.",
     "<",
     "[TOOL",
