@@ -113,7 +113,7 @@ class JsonPrompt:
 
     def decoder(self, prompt: Prompt) -> ReplyDecoder:
         """Return a decoder that finds calls in the content."""
-        return ReplyDecoder(_names(prompt), taken_ids=_call_ids(prompt.queue))
+        return ReplyDecoder(_names(prompt), calls_only=True, taken_ids=_call_ids(prompt.queue))
 
 
 @dataclass(frozen=True, slots=True)

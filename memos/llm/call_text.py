@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -31,6 +31,7 @@ _NOT_TWICE = {"[": "]", _FENCE: _FENCE}
 _NAMED = re.compile(r"<function=([\w.-]{1,64})>")
 _NAMED_BEGINS = re.compile(r"<(?:f(?:u(?:n(?:c(?:t(?:i(?:o(?:n(?:=[\w.-]{0,64})?)?)?)?)?)?)?)?)?")
 _NAMED_ENDS = "</function>"
+_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}")
 _ALWAYS_CLOSES = ("</tool_call>", _NAMED_ENDS)
 _OPENER_LIMIT_CHARS = 80
 _SIGN = re.compile(r"[\[{<`]")
@@ -82,9 +83,10 @@ class CallText:
     "arguments"}}`; bare, in arrays, under `tool_calls`, in fences, or behind the markers models were trained on.
     """
 
-    def __init__(self, offered: Collection[str]) -> None:
-        """`offered`: the names of the functions."""
-        self._offered = frozenset(offered)
+    def __init__(self, offered: Collection[str], *, calls_only: bool = False) -> None:
+        """`offered`: the names of the functions. `calls_only`: the model was told to write nothing but calls, so that
+        one of a function which does not exist is a call too; its result will say so."""
+        self._offered: Collection[str] = _AnyName() if calls_only else frozenset(offered)
         self._pieces = StorablePieces()
         self._unread = ""
         self._read: Callable[[str, int], int] = self._plain
@@ -345,10 +347,23 @@ class CallText:
         return at
 
 
+class _AnyName(Collection[str]):
+    """All names that a function may have."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
 class _GrowingCall:
     """One object that may be a call, while it is written."""
 
-    def __init__(self, offered: frozenset[str], bound: str | None) -> None:
+    def __init__(self, offered: Collection[str], bound: str | None) -> None:
         """`bound` is the function whose arguments the object is, where a marker before it said so."""
         self.keys = 0
         self.said: list[str] = []
@@ -406,7 +421,7 @@ class _GrowingCall:
             return told.kind == "opens" and told.text == "{" and told.path == ("function",)
         self._name += told.text
         self._is_named = told.ends and self._name in self._offered
-        return self._is_named or (not told.ends and any(name.startswith(self._name) for name in self._offered))
+        return self._is_named or (not told.ends and _may_begin(self._name, self._offered))
 
     def _hear_argument(self, told: Told) -> None:
         if told.kind != "string":
@@ -449,6 +464,12 @@ class _GrowingCall:
         message, said = arguments.get("message"), "".join(self.said)
         if self._name == _SPEAK and isinstance(message, str):
             self._say(storable(message).removeprefix(said))
+
+
+def _may_begin(text: str, names: Collection[str]) -> bool:
+    if isinstance(names, _AnyName):
+        return not text or text in names
+    return any(name.startswith(text) for name in names)
 
 
 def _opener(text: str, at: int) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from memos.functions.table import THOUGHTS_ARGUMENT
@@ -70,22 +71,24 @@ class ReplyDecoder:
         offered: Collection[str] = (),
         *,
         speaks: bool = False,
+        calls_only: bool = False,
         thinks_in_arguments: bool = False,
         taken_ids: Iterable[str] = (),
     ) -> None:
         """`offered` names the functions that may be called. A model that `speaks` never calls: its content is speech.
 
+        One told to write `calls_only` may name a function that does not exist; its result will say so.
         `thinks_in_arguments`: each call has its thoughts as an argument. `taken_ids` are the ids of the calls in the
         prompt: a reply that repeats one gets an id of ours.
         """
         self._speaks = speaks
-        self._offered = offered
+        self._new_text = partial(CallText, offered, calls_only=calls_only)
         self._thinks_in_arguments = thinks_in_arguments
         self._taken = set(taken_ids)
         self._content = StorablePieces()
         self._reasoning = StorablePieces()
         self._tags = ThoughtTags()
-        self._text = CallText(offered)
+        self._text = self._new_text()
         self._said: list[str] = []
         self._thought: list[str] = []
         self._signed: list[Any] = []
@@ -172,7 +175,7 @@ class ReplyDecoder:
         for kind, piece in self._tags.feed(text) if text else ():
             if kind == "ended":  # the chat template had begun a thought: all before was one
                 self._thought += [self._text.finish().words, *self._said]
-                self._text, self._said = CallText(self._offered), []
+                self._text, self._said = self._new_text(), []
             else:
                 parts += self._think(piece) if kind == "thought" else self._words(piece)
         return parts

@@ -193,6 +193,12 @@ def test_json_is_read_in_all_its_dresses(server: FakeOpenAI, written: str, strea
     assert "".join(part.text for part in parts if isinstance(part, SpeechDelta)) == "Hello, [Ana]."
 
 
+def test_a_function_that_does_not_exist_is_for_the_executor_to_refuse(server: FakeOpenAI) -> None:
+    written = OURS.replace("send_message", "respond_to_user")
+    (parts,) = replies(server, Answer(text=written), call_format="json_prompt")
+    assert (final(parts).text, [call.name for call in final(parts).calls]) == ("", ["respond_to_user"])
+
+
 def test_a_field_the_endpoint_does_not_take_is_left_out_from_then_on(server: FakeOpenAI) -> None:
     def script(request: Request) -> Answer:
         return Answer(fault="refuses_stream_options") if "stream_options" in request.body else say("Hi.")
