@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import urllib.parse
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +39,7 @@ from memos.messages import (
 )
 
 if TYPE_CHECKING:
+    from memos.llm.probe import Probe, Tell
     from memos.llm.provider_errors import Failure
 
 LONGEST_WAIT_S = 30.0
@@ -175,6 +176,20 @@ class RemoteProcessor:
         Raises: BadInput, NotConfigured.
         """
         await self._road.check()
+
+    async def probe(self, probes: Sequence[Probe], tell: Tell) -> CapabilityCard:
+        """Make these calls, which the user has agreed to, and keep what they show as the model's card.
+
+        Raises: BadInput, NotConfigured, ProcessorError.
+        """
+        from memos.llm.probe import card_by_probes
+
+        secrets = [self._api_key] if self._api_key else []
+        card = await card_by_probes(self._road, self._model, probes, who=self._who, secrets=secrets, tell=tell)
+        await self._ask_for_window()
+        told = self._card
+        self._keep(replace(card, window_tokens=told.window_tokens, window_asked=told.window_asked))
+        return self._card
 
     async def aclose(self) -> None:
         """Close the connections."""
