@@ -166,7 +166,7 @@ def _marked_prefixes(prompt: Prompt) -> list[tuple[int, int]]:
     """Return each prefix that ends at a mark: its hash, and its tokens."""
     functions, *_ = pieces(prompt)
     text, cost, found = functions, tokens(functions), list[tuple[int, int]]()
-    for message in marked(chat_messages(prompt), prompt.instructions):
+    for message in marked(chat_messages(prompt), len(prompt.instructions)):
         content = message["content"]
         for part in content if isinstance(content, list) else [{"text": content or "", **message}]:
             words = _text({**message, "content": part["text"]})
