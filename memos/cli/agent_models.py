@@ -359,9 +359,13 @@ def _consequences(processor: Processor, *, flushes: bool) -> list[str]:
 
 
 def _card_lines(processor: Processor) -> list[str]:
-    from memos.llm.capability_card import CapabilityCard, rows
+    """Return how a remote model is asked, and what was seen of it: where that comes from, then line by line."""
+    from memos.llm.capability_card import origin, rows
+    from memos.llm.remote_processor import RemoteProcessor
 
-    card = getattr(processor, "card", None)
-    if card is None or card == CapabilityCard():
+    if not isinstance(processor, RemoteProcessor):
         return []
-    return [f"  {name}: {word}" for name, word in rows(card)]
+    asked, card = f"Its functions are offered in the call format {processor.format_name.value}.", processor.card
+    if not card.formats:
+        return [f"{asked} Nothing was seen of it yet; memos doctor --probe tries it out."]
+    return [f"{asked} Seen of it, {origin(card)}:", *(f"{name}: {words}" for name, words in rows(card))]

@@ -108,11 +108,12 @@ def configure_command(
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Print each setting and where it comes from.")] = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Try a newly chosen model before it is kept.")] = True,
+    probe: Annotated[bool, typer.Option("--probe", help="Also find out what it can do, by a few small calls.")] = False,
 ) -> int:
     """Choose a model, and change settings."""
     from memos.cli.configure import configure
 
-    return configure(assignments or [], non_interactive=non_interactive, show=show, test=test)
+    return configure(assignments or [], non_interactive=non_interactive, show=show, test=test, probe=probe)
 
 
 @app.command("list")
@@ -223,6 +224,27 @@ def reindex_command(
     from memos.cli.reindex import reindex
 
     return reindex(_flags(assignments), everything=everything, yes=yes, as_json=as_json)
+
+
+@app.command("doctor")
+def doctor_command(
+    fix: Annotated[bool, typer.Option("--fix", help="Close to others what they can read.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Try out the model with a few small calls.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before those calls.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no endpoint anything.")] = False,
+    model: Model = None,
+    api_base: ApiBase = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look whether all is well, and say what to do where it is not.
+
+    Versions, folders, disk, the database, settings, model, key, endpoint, window, what the model can do, the embedder
+    and its vectors. Nobody is contacted but the model's endpoint. The exit code is that of the first failure.
+    """
+    from memos.cli.doctor import Wanted, doctor
+
+    flags = _flags(None, model=model, api_base=api_base)
+    return doctor(Wanted(flags, fix=fix, probe=probe, yes=yes, offline=offline, as_json=as_json))
 
 
 models_app = typer.Typer(rich_markup_mode=None, help="Fetch a built-in model, or free the disk of one.")

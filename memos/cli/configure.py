@@ -8,25 +8,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from memos.cli.endpoint_key import endpoint_key
 from memos.cli.printing import note, print_table, print_text
-from memos.config import Places, Settings, find_key, parse_assignments, read_config, write_config
+from memos.config import Places, Settings, parse_assignments, read_config, write_config
 from memos.config.settings import SETTINGS, Value
 from memos.errors import BadInput, MemosError
 
 _CHOICE_OF_MODEL = {"model", "api_base", "api_key_env"}
 
 
-def configure(assignments: Sequence[str], *, non_interactive: bool, show: bool, test: bool) -> int:
+def configure(assignments: Sequence[str], *, non_interactive: bool, show: bool, test: bool, probe: bool = False) -> int:
     """Change or show settings and return the exit code. Raises: MemosError."""
     places = Places.find(os.environ)
     if show:
         return _show(places, os.environ)
     if assignments or non_interactive:
-        return _set(places, os.environ, assignments, test=test)
+        return _set(places, os.environ, assignments, test=test, probe=probe)
     return _ask(places, os.environ, test=test)
 
 
-def _set(places: Places, environ: Mapping[str, str], assignments: Sequence[str], *, test: bool) -> int:
+def _set(places: Places, environ: Mapping[str, str], assignments: Sequence[str], *, test: bool, probe: bool) -> int:
     changes = parse_assignments(assignments)
     if not changes:
         raise BadInput("There is nothing to set.", "memos configure --set model=builtin/tiny")
@@ -36,9 +37,23 @@ def _set(places: Places, environ: Mapping[str, str], assignments: Sequence[str],
         changes["fallback_models"] = tuple(absolute_model(model) for model in fallbacks)
     if test and changes.keys() & _CHOICE_OF_MODEL:
         _try(places, environ, changes)
+    if probe:
+        _probe(places, environ, changes)
     write_config(places.config_file, changes)
     note(f"Saved in {places.config_file}.")
     return 0
+
+
+def _probe(places: Places, environ: Mapping[str, str], changes: Mapping[str, Value]) -> None:
+    """Find out what the model can do; the flag has said yes to what that costs, which is told all the same."""
+    from memos.cli.probing import Probing, progress
+    from memos.llm.capability_card import rows
+
+    settings = Settings.resolve(changes, environ, {}, read_config(places.config_file).given)
+    probing = Probing.of(settings, places, environ)
+    note(f"Trying out what {settings.config.model} can do: {probing.cost} …")
+    for name, words in rows(probing.run(progress)):
+        note(f"  {name}: {words}")
 
 
 def _try(places: Places, environ: Mapping[str, str], changes: Mapping[str, Value]) -> None:
@@ -87,9 +102,14 @@ def _ask(places: Places, environ: Mapping[str, str], *, test: bool) -> int:
 
         return try_model(settings, places, environ)
 
+    def try_out(settings: Settings, menus: Menus) -> None:
+        from memos.cli.probing import offer
+
+        offer(settings, places, environ, menus)
+
     settings = Settings.resolve({}, {}, {}, read_config(places.config_file).given)
     try:
-        Wizard(places, environ, settings, Menus(), trial if test else None).run()
+        Wizard(places, environ, settings, Menus(), trial if test else None, try_out=try_out).run()
     except (KeyboardInterrupt, EOFError):
         note("Nothing was changed.")
         return 130
@@ -123,13 +143,13 @@ def _show(places: Places, environ: Mapping[str, str]) -> int:
 
 def _key_row(settings: Settings, places: Places, environ: Mapping[str, str]) -> tuple[str, str, str]:
     """Say which key the configured model would get, masked, and where it comes from."""
-    from memos.llm.catalogue import key_variables, needs_key, provider_of
+    from memos.llm.catalogue import needs_key, provider_of
 
     config = settings.config
     provider = provider_of(config.model)
     name = f"key ({provider})" if provider else "key"
     try:
-        key = find_key(settings, places, environ, provider=provider, variables=key_variables(provider))
+        key = endpoint_key(settings, places, environ)
     except BadInput as error:
         return name, f"missing: {error.what}", ""
     if key is not None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memos.cli.endpoint_key import endpoint_key
 from memos.cli.printing import local_time, note, print_json, print_table
-from memos.config import Places, Portrait, Settings, find_key, list_humans, list_personas, read_config
+from memos.config import Places, Portrait, Settings, list_humans, list_personas, read_config
 from memos.errors import MemosError
 
 if TYPE_CHECKING:
@@ -192,14 +193,14 @@ def _gguf_rows(cache: Path) -> list[Row]:
 
 def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
     """Ask the endpoint the user configured; none, or one in the process, is not asked."""
-    from memos.llm.catalogue import LOCAL_PREFIXES, key_variables, provider, provider_of
+    from memos.llm.catalogue import LOCAL_PREFIXES, provider, provider_of
     from memos.llm.discovery import list_endpoint_models, list_provider_models
 
     settings = Settings.resolve({}, environ, {}, read_config(places.config_file).given)
     config, prefix = settings.config, provider_of(settings.config.model)
     if not config.model or prefix in LOCAL_PREFIXES:
         return []
-    key = find_key(settings, places, environ, provider=prefix, variables=key_variables(prefix))
+    key = endpoint_key(settings, places, environ)
     rows = [_row(config.model, "configured", api_base=config.api_base)]
     known = provider(prefix)
     if config.api_base:

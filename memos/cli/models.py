@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memos.cli.printing import note
+from memos.cli.printing import confirmed, note
 from memos.config import Places
 from memos.errors import BadInput, NotConfigured, StorageProblem
 from memos.safe_text import safe_line
@@ -36,17 +36,24 @@ def get(name: str, *, yes: bool) -> int:
     if not _agreed("Fetch it?", yes, f"memos models get {name} --yes"):
         note("Nothing was fetched.")
         return 130
-    note(f"It is in {fetch_shown(places, name)}.")
+    try:
+        note(f"It is in {fetch_shown(places, name)}.")
+    except KeyboardInterrupt:
+        note("Stopped. The same command goes on where it was.")
+        raise
     return 0
 
 
 def remove(name: str, *, yes: bool) -> int:
     """Free what a model takes of the disk and return the exit code. Raises: BadInput, StorageProblem."""
+    from memos.llm.slot_files import files_of
+
     places = Places.find(os.environ)
     files = _files(places.cache, name)
     if not files:
         raise BadInput(f"Nothing of {safe_line(name)} is on this disk.", "memos list models shows what is")
     _refuse_what_is_used(name, files)
+    files += files_of(places.cache / "prefixes", files[0])  # what the model has read once is of no use without it
     size = sum(file.stat().st_size for file in files)
     again = "; it can be fetched again" if name.startswith("builtin/") else ""
     note(f"{name} takes {size / 1e6:,.0f} MB in {files[0].parent}{again}.")
@@ -164,9 +171,7 @@ def _agreed(question: str, yes: bool, command: str) -> bool:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise BadInput("Nobody is there to be asked.", command)
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().casefold() in ("y", "yes")
+    return confirmed(question)
 
 
 def _refuse_what_is_used(name: str, files: list[Path]) -> None:

@@ -61,6 +61,13 @@ def note(text: str) -> None:
     sys.stderr.write(safe_line(text) + "\n")
 
 
+def confirmed(question: str) -> bool:
+    """Ask on the terminal, where no is what Enter alone says."""
+    sys.stderr.write(f"{safe_line(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
 def local_time(moment: datetime | None) -> str:
     """Return a moment as the user's own clock shows it; empty for None."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}" if moment else ""

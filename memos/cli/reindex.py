@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from memos.cli.agent_choice import Machinery
 from memos.cli.boot import embedding_note, is_remote_embedding, open_index
-from memos.cli.printing import note, print_json
+from memos.cli.printing import confirmed, note, print_json
 from memos.config import Places
 from memos.errors import BadInput, EmbeddingProblem, NotConfigured
 from memos.memory.index import Index
@@ -73,9 +73,7 @@ def _agreed(sends: str, texts: int, yes: bool) -> bool:
     note(f"{sends} {texts:,} texts wait; what that costs is the provider's to say (memos usage counts it).")
     if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
-    sys.stderr.write("Send them? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().casefold() in ("y", "yes")
+    return confirmed("Send them?")
 
 
 def _run(index: Index, indexer: Indexer, embedding: str, everything: bool) -> _Done:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -233,6 +234,16 @@ def rows(card: CapabilityCard) -> list[tuple[str, str]]:
         ),
         ("images", _word(card.images)),
     ]
+
+
+def origin(card: CapabilityCard) -> str:
+    """Return where a card comes from and when it last changed, by the clock of this computer."""
+    source = "from a probe" if card.probed else "from real turns"
+    try:
+        when = datetime.fromisoformat(card.seen_at).astimezone()
+    except ValueError:
+        return source
+    return f"{source}, last changed {when:%Y-%m-%d %H:%M}"
 
 
 def _said_of(record: FormatRecord) -> str:

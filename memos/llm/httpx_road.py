@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from memos.errors import BadInput
+from memos.errors import BadInput, ProcessorUnreachable
 from memos.llm.event_stream import EventStream
 from memos.llm.quick_httpx import is_loopback, spare_unused_parts
 from memos.llm.road import CallPiece, ChatRequest, Chunk, NoUsableAnswer, WireError
@@ -60,7 +60,10 @@ class HttpxRoad:
             raise BadInput("The key has characters in it that no key has.", "paste it again: memos configure")
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
-        """Ask once, as `Road.stream` says. Raises: WireError, NoUsableAnswer, httpx.HTTPError."""
+        """Ask once, as `Road.stream` says.
+
+        Raises: WireError, NoUsableAnswer, ProcessorUnreachable, httpx.HTTPError.
+        """
         client = self._client_here()
         body = json.dumps(self._body(request), ensure_ascii=False).encode("utf-8", "replace")
         async with client.stream("POST", f"{self._address}/chat/completions", content=body) as response:
@@ -150,12 +153,13 @@ async def _bounded_body(response: httpx.Response) -> bytes:
 
 
 async def _bounded(begun: bytes, pieces: AsyncIterator[bytes]) -> bytes:
-    """Return a body whole. Raises: NoUsableAnswer where it is too long for one."""
+    """Return a body whole. Raises: ProcessorUnreachable where it is too long for one: it would be no shorter again."""
     body = bytearray(begun)
     async for piece in pieces:
         body += piece
         if len(body) > _BODY_LIMIT_BYTES:
-            raise NoUsableAnswer(f"its answer is longer than {_BODY_LIMIT_BYTES} bytes")
+            what = f"The server's answer is longer than {_BODY_LIMIT_BYTES // 2**20} MiB; it was not read to its end."
+            raise ProcessorUnreachable(what, "try again, or choose another model.")
     return bytes(body)
 
 

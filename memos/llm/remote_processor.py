@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import urllib.parse
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +39,7 @@ from memos.messages import (
 )
 
 if TYPE_CHECKING:
+    from memos.llm.probe import Probe, Tell
     from memos.llm.provider_errors import Failure
 
 LONGEST_WAIT_S = 30.0
@@ -176,6 +177,20 @@ class RemoteProcessor:
         """
         await self._road.check()
 
+    async def probe(self, probes: Sequence[Probe], tell: Tell) -> CapabilityCard:
+        """Make these calls, which the user has agreed to, and keep what they show as the model's card.
+
+        Raises: BadInput, NotConfigured, ProcessorError.
+        """
+        from memos.llm.probe import card_by_probes
+
+        secrets = [self._api_key] if self._api_key else []
+        card = await card_by_probes(self._road, self._model, probes, who=self._who, secrets=secrets, tell=tell)
+        await self._ask_for_window()
+        told = self._card
+        self._keep(replace(card, window_tokens=told.window_tokens, window_asked=told.window_asked))
+        return self._card
+
     async def aclose(self) -> None:
         """Close the connections."""
         if self._asked_window is not None:
@@ -284,12 +299,10 @@ class RemoteProcessor:
         if wire.finish is None and decoder.is_empty:
             raise StreamCut(
                 f"{self._who} ended its answer before a word came.",
-                "send it again; if it stays so, check the address given as api_base.",
+                "try again; if it stays so, check the address given as api_base.",
             )
         if wire.finish in ("content_filter", "refusal"):
-            raise ContentFiltered(
-                f"The content filter of {self._who} stopped the reply.", "put it in other words and send it again."
-            )
+            raise ContentFiltered(f"The content filter of {self._who} stopped the reply.", "put it in other words.")
         return Finish.CUT if wire.finish is None else _FINISHES.get(wire.finish, Finish.STOP)
 
     # --- What a reply teaches ---------------------------------------------------------------------------------
@@ -328,9 +341,7 @@ class RemoteProcessor:
         if isinstance(error, TimeoutError):
             what = f"{self._who} sent nothing for {waited_s:g} s."
             # Not tried again by itself: a slow server would do the same work twice.
-            return Failure(
-                ProcessorUnreachable(what, "send it again, or allow more time under [timeouts] in config.toml.")
-            )
+            return Failure(ProcessorUnreachable(what, "try again, or allow more time under [timeouts] in config.toml."))
         if isinstance(error, MemosError):
             return Failure(error, passing=isinstance(error, StreamCut))
         return failure_of(error, self._who, self._model, [self._api_key] if self._api_key else [])

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from memos.llm.quick_httpx import is_loopback, spare_unused_parts
 
 if TYPE_CHECKING:
     import httpx
+
+T = TypeVar("T")
 
 _ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 _SMALLEST, _LARGEST = 256, 100_000_000
@@ -28,10 +30,29 @@ _MODEL_KEYS = ("max_model_len", "loaded_context_length", "context_length", "cont
 
 async def window_of(model: str, api_base: str, key: str | None = None, *, timeout_s: float = 2.0) -> int | None:
     """Ask the server at `api_base` for the window of `model` (`prefix/name`), in tokens; None where it does not say."""
+    prefix, _, name = model.partition("/")
+    ask = _ollama if prefix in _OLLAMA_PREFIXES else _openai_like
+    return await _asked(api_base, key, timeout_s, lambda client, address: ask(client, address, name))
+
+
+async def takes_grammar(api_base: str, key: str | None = None, *, timeout_s: float = 2.0) -> bool:
+    """Ask whether the server at `api_base` is llama.cpp or koboldcpp, which hold a reply to a grammar (GBNF)."""
+
+    async def ask(client: httpx.AsyncClient, address: str) -> bool:
+        root = address.removesuffix("/v1")
+        props, kobold = await asyncio.gather(_json(client, f"{root}/props"), _json(client, f"{root}/api/extra/version"))
+        return "default_generation_settings" in _mapping(props) or "koboldcpp" in str(_mapping(kobold)).casefold()
+
+    return bool(await _asked(api_base, key, timeout_s, ask))
+
+
+async def _asked(
+    api_base: str, key: str | None, timeout_s: float, ask: Callable[[httpx.AsyncClient, str], Awaitable[T]]
+) -> T | None:
+    """Return what `ask` finds out at the address; None where that fails or takes too long."""
     spare_unused_parts()
     import httpx
 
-    prefix, _, name = model.partition("/")
     headers = {"authorization": f"Bearer {key}"} if key and key.isascii() and key.isprintable() else {}
     try:
         address = urlsplit(api_base)
@@ -40,8 +61,7 @@ async def window_of(model: str, api_base: str, key: str | None = None, *, timeou
             asyncio.timeout(timeout_s),
             httpx.AsyncClient(trust_env=not loopback, timeout=timeout_s, headers=headers, verify=encrypted) as client,
         ):
-            ask = _ollama if prefix in _OLLAMA_PREFIXES else _openai_like
-            return await ask(client, api_base.rstrip("/"), name)
+            return await ask(client, api_base.rstrip("/"))
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError):
         return None
 

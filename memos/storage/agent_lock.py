@@ -43,6 +43,16 @@ class AgentLock:
             self._holder_file.unlink(missing_ok=True)
             self._lock.release(force=True)
 
+    def held_by(self) -> str:
+        """Return who holds the agent, such as `process 4711, since 10:42`; empty where nobody does."""
+        if not self._holder_file.exists():
+            return ""
+        if self._try():  # a holder that died left its file behind
+            self._lock.release(force=True)
+            return ""
+        holder = self._holder()
+        return f"process {holder.get('pid', '?')}{_since(holder.get('since'))}"
+
     def _try(self) -> bool:
         try:
             self._lock.acquire()

@@ -125,10 +125,7 @@ def _migrate(path: Path, connection: sqlite3.Connection) -> None:
     if version == SCHEMA_VERSION:
         return  # the usual case: sqlite_utils need not be imported
     if version > SCHEMA_VERSION:
-        raise DataDamaged(
-            f"{path} was written by a newer memos (schema {version}; this one knows {SCHEMA_VERSION}).",
-            "upgrade memos: pip install -U memos-chat",
-        )
+        raise too_new(path, version)
     from memos.storage.migrations import migrate
 
     migrate(path, connection)
@@ -151,11 +148,20 @@ def translated_errors(path: Path) -> Iterator[None]:
         ) from error
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error) or "malformed" in str(error):
-            raise DataDamaged(
-                f"{path} is damaged: {error}.",
-                "move it aside together with its -wal and -shm files, and restore a copy",
-            ) from error
+            raise damaged(path, str(error)) from error
         raise
+
+
+def damaged(path: Path, how: str) -> DataDamaged:
+    """Return the error for a database file whose content is not as SQLite wrote it."""
+    step = "move it aside together with its -wal and -shm files, and restore a copy"
+    return DataDamaged(f"{path} is damaged: {how}.", step)
+
+
+def too_new(path: Path, version: int) -> DataDamaged:
+    """Return the error for a database whose schema this memos does not know yet."""
+    what = f"{path} was written by a newer memos (schema {version}; this one knows {SCHEMA_VERSION})."
+    return DataDamaged(what, "upgrade memos: pip install -U memos-chat")
 
 
 def _about_the_disk(text: str) -> bool:

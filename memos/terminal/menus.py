@@ -68,11 +68,11 @@ class Menus:
 
         return str(_ask(questionary.password(question, **self._streams))).strip()
 
-    def confirm(self, question: str) -> bool:
-        """Return the answer to a yes-or-no question; Enter alone is yes."""
+    def confirm(self, question: str, *, preset: bool = True) -> bool:
+        """Return the answer to a yes-or-no question; Enter alone is `preset`."""
         import questionary
 
-        return bool(_ask(questionary.confirm(question, default=True, **self._streams)))
+        return bool(_ask(questionary.confirm(question, default=preset, **self._streams)))
 
     def tell(self, text: str) -> None:
         """Print one sentence between the questions."""

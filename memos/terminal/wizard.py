@@ -31,6 +31,9 @@ from memos.terminal.menus import Menus, Option
 Trial = Callable[[Settings], str]
 """Makes one real call and returns a sentence on how it went; raises MemosError when the model cannot be used."""
 
+TryOut = Callable[[Settings, Menus], None]
+"""Offers to find out what a model can do, at a cost that it names, and tells what it found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -66,6 +69,7 @@ class Wizard:
         menus: Menus,
         trial: Trial | None,
         kinds: Sequence[LocalServerKind] = LOCAL_SERVERS,
+        try_out: TryOut | None = None,
     ) -> None:
         self._places = places
         self._environ = environ
@@ -73,6 +77,7 @@ class Wizard:
         self._menus = menus
         self._trial = trial
         self._kinds = kinds
+        self._try_out = try_out
 
     def run(self) -> None:
         """Ask, try, and write. Raises: KeyboardInterrupt (nothing written), StorageProblem, BadInput."""
@@ -181,9 +186,12 @@ class Wizard:
             self._menus.tell(f"Trying {choice.model} with one real call …")
             try:
                 self._menus.tell(f"✓ {self._trial(self._settings_with(choice))}")
-                return True
             except MemosError as error:
                 self._menus.tell(f"✗ {error}")
+            else:
+                if self._try_out is not None:
+                    self._try_out(self._settings_with(choice), self._menus)
+                return True
             answer = self._menus.select(
                 "What now?",
                 [

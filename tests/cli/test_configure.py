@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from support.able_model import able
 from support.command_line import memos
+from support.fake_openai import FakeOpenAI
 from support.listening import Listener
 
 from memos.cli.agent_choice import Machinery, Wish, create_agent
@@ -13,8 +15,10 @@ from memos.cli.boot import open_session
 from memos.cli.configure import absolute_model, configure
 from memos.config import Places, read_config, write_config
 from memos.errors import BadInput, MemosError
+from memos.llm.capability_card import card_of
 from memos.messages import Evicted, Stopped
 from memos.storage.database import Database
+from memos.storage.model_notes import ModelNotes
 
 
 @pytest.fixture
@@ -66,6 +70,22 @@ def test_a_model_that_fails_its_trial_is_not_kept(places: Places, tmp_path: Path
     assert read_config(places.config_file).given == {"model": "a/b"}
     assert set_to(f"model={model}", test=False) == 0
     assert read_config(places.config_file).given == {"model": model}
+
+
+def test_without_questions_a_probe_is_made_by_its_flag_alone(
+    places: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeOpenAI(able) as server:
+        assignments = ["model=openai/fake-model", f"api_base={server.url}"]
+        assert configure(assignments, non_interactive=True, show=False, test=False) == 0
+        assert server.requests == []
+        assert configure(assignments, non_interactive=True, show=False, test=False, probe=True) == 0
+        assert len(server.requests) == 5
+    told = capsys.readouterr().err
+    assert "5 small calls, about" in told and "calls, native: obeyed" in told
+    database = Database.open(places.database)
+    assert card_of(ModelNotes(database), "openai/fake-model", server.url).probed
+    database.close()
 
 
 def test_a_setting_without_a_model_needs_no_trial(places: Places) -> None:

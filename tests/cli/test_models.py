@@ -24,6 +24,7 @@ from memos.cli.trial import try_model
 from memos.config import Places, Settings, read_config
 from memos.errors import BadInput, MemosError
 from memos.llm.hub_weights import partial_path
+from memos.llm.slot_files import SlotFiles
 from memos.llm.weights import BUILTIN, builtin_weights, weights_path
 
 SMALL = "builtin/small"
@@ -166,7 +167,8 @@ def test_the_model_is_fetched_when_it_is_first_asked_and_then_answers(
     hub.etag = hashlib.sha256(hub.payload).hexdigest()
     monkeypatch.setitem(BUILTIN, SMALL, replace(MODEL, size_bytes=len(hub.payload), sha256=hub.etag))
     settings = Settings.resolve({"model": SMALL}, {}, {}, {})
-    assert "builtin/small answered" in try_model(settings, places, {})
+    told = try_model(settings, places, {})
+    assert "builtin/small answered" in told and "calls functions" in told
     assert len(hub.downloads()) == 1
     assert try_model(settings, places, {})
     assert len(hub.downloads()) == 1
@@ -190,10 +192,16 @@ def test_removing_frees_weights_and_parts_and_says_how_much(
 ) -> None:
     builtin_weights(places.cache, lambda _: None, MODEL)
     partial_path(weights(places), MODEL).write_bytes(b"x")
+    (places.cache / "prefixes").mkdir()
+    read_once = SlotFiles(places.cache / "prefixes", weights(places), Path("no-door"), "", engine="1")
+    kept = places.cache / "prefixes" / f"{read_once._stem(0, 'Examples')}-0.slot"
+    for path in (kept, kept.with_name("other-0.slot")):
+        path.write_bytes(b"x")
     assert memos("models", "remove", SMALL) == 2  # nobody to ask
     assert memos("models", "remove", SMALL, "--yes") == 0
     assert "3 MB are free again" in capsys.readouterr().err
     assert [path.name for path in weights(places).parent.iterdir() if path.suffix != ".lock"] == []
+    assert [path.name for path in kept.parent.iterdir()] == ["other-0.slot"]
     assert memos("models", "remove", SMALL, "--yes") == 2
     assert "Nothing of builtin/small is on this disk" in capsys.readouterr().err
 

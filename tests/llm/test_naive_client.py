@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +44,7 @@ DOES_WELL = {
 def server() -> Iterator[FakeOpenAI]:
     with FakeOpenAI() as fake, pytest.MonkeyPatch.context() as patch:
         patch.setattr(fake_openai, "ENDLESS_LIMIT_BYTES", 4 * 1024 * 1024)
+        patch.setattr(fake_openai, "ENDLESS_LIMIT_S", 1.0)
         yield fake
 
 
@@ -50,7 +52,8 @@ def how_it_fails(server: FakeOpenAI, name: str, stream: bool) -> str:
     """Return what went wrong, '' where nothing did."""
     server.requests.clear()
     server.most_sent = 0
-    agent = NaiveAgent(server.url, stream, timeout_s=0.3)
+    waits = name.startswith(("stall", "slow"))
+    agent = NaiveAgent(server.url, stream, timeout_s=0.3 if waits else 5)
     delay_s = 0.6 if name == "slow_first_byte" else 0.0
 
     def script(request: Request) -> Answer:
@@ -58,11 +61,17 @@ def how_it_fails(server: FakeOpenAI, name: str, stream: bool) -> str:
         return Answer(THOUGHTS, CALLS, fault=fault, first_delay_s=delay_s)
 
     server.script = script
+    began = time.monotonic()
     try:
         agent.ask("Hello.", TOOLS)
     except Exception as error:
-        return f"crash: {type(error).__name__}" + (" after megabytes" if server.most_sent > 2**22 else "")
+        long = " after megabytes" if server.most_sent > 2**22 else " for as long as it is let" * (seconds(began) > 1)
+        return f"crash: {type(error).__name__}{long}"
     return "; ".join(_wrong(agent, server, name))
+
+
+def seconds(began: float) -> float:
+    return time.monotonic() - began
 
 
 def _wrong(agent: NaiveAgent, server: FakeOpenAI, name: str) -> Iterator[str]:

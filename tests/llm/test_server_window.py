@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from memos.llm.server_window import window_of
+from memos.llm.server_window import takes_grammar, window_of
 
 Answers = dict[str, Any]
 
@@ -87,6 +87,21 @@ OLLAMA: dict[str, tuple[Answers, int]] = {
 @pytest.mark.parametrize(("answers", "expected"), OLLAMA.values(), ids=OLLAMA)
 def test_ollama_says_what_it_gives_not_what_the_model_could_take(answers: Answers, expected: int) -> None:
     assert window(answers, "ollama_chat/m", "") == expected
+
+
+GRAMMARIANS: dict[str, tuple[Answers, bool]] = {
+    "llama.cpp": ({"/props": {"default_generation_settings": {"n_ctx": 5120}}}, True),
+    "koboldcpp": ({"/api/extra/version": {"result": "KoboldCpp", "version": "1.121"}}, True),
+    "vLLM": ({"/v1/models": {"data": [{"id": "m", "max_model_len": 32768}]}}, False),
+    "another server's properties": ({"/props": {"n_ctx": 5120}, "/api/extra/version": b"<html>"}, False),
+}
+
+
+@pytest.mark.parametrize(("answers", "expected"), GRAMMARIANS.values(), ids=GRAMMARIANS)
+def test_servers_that_hold_a_reply_to_a_grammar_are_known(answers: Answers, expected: bool) -> None:
+    with server(answers) as (address, _):
+        assert asyncio.run(takes_grammar(f"{address}/v1")) is expected
+    assert asyncio.run(takes_grammar("http://127.0.0.1:1/v1")) is False
 
 
 SILENT: dict[str, Answers] = {

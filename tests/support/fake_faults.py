@@ -153,5 +153,6 @@ FAULTS: dict[str, Fault] = {
     "endless_heartbeats": Fault("endless", "each call asks for another (openclaw#86324: 810 of them in one turn)"),
     "endless_identical": Fault("endless", "the same call for ever (openclaw#137904, #48723)"),
     "endless_text": Fault("endless", "words without end (microsoft/foundry-local#22, anthropics/claude-code#65363)"),
+    "endless_trickle": Fault("endless", "a word now and then for ever, no silence long enough (reliability T5: 600 s)"),
     "endless_thoughts": Fault("endless", "thoughts without end (CSfufu/Revisual-R1#10)"),
 }

@@ -49,6 +49,9 @@ from support.fake_wire import (
 STALL_LIMIT_S = 60.0
 ENDLESS_LIMIT_BYTES = 32 * 1024 * 1024
 """Where endless replies do end, with a reset, lest a test hang: far beyond what any client should take."""
+ENDLESS_LIMIT_S = 20.0
+"""The same for those that are slow."""
+TRICKLE_S = 0.05
 _SEND_BUFFER_BYTES = 64 * 1024
 END_OF_BODY = b"0\r\n\r\n"
 _BEFORE_ANY_ANSWER = {"502_html", "empty_body", "error_200", "non_json", "reset_first", "stall_headers"}
@@ -209,7 +212,7 @@ class _Connection(BaseHTTPRequestHandler):
         # Little is under way between us and a client, so what we sent is about what it read.
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         super().setup()
-        self._sent = 0
+        self._sent, self._began = 0, time.monotonic()
         self.number = self.fake.next_connection()
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -250,7 +253,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.fake.answered_ns.append(time.monotonic_ns())
 
     def _answer(self, request: Request, answer: Answer) -> None:
-        self._sent = 0
+        self._sent, self._began = 0, time.monotonic()
         answer = written(answer, request.results_since())
         fault = answer.fault or ""
         self._pause(answer.first_delay_s)
@@ -309,6 +312,7 @@ class _Connection(BaseHTTPRequestHandler):
         self._head(200, "application/json", {"transfer-encoding": "chunked"})
         for piece in endless_body(fault, model):
             self._chunk(piece)
+            self._pause(TRICKLE_S if fault == "endless_trickle" else 0)
             if self._is_enough():
                 return self._reset()
 
@@ -339,7 +343,7 @@ class _Connection(BaseHTTPRequestHandler):
                 return self._reset()
             frame, number = following, number + 1
             if frame is not None:
-                self._pause(answer.delay_s)
+                self._pause(TRICKLE_S if fault == "endless_trickle" else answer.delay_s)
         if fault in _WITHOUT_END:
             self._leave(fault)
 
@@ -366,7 +370,8 @@ class _Connection(BaseHTTPRequestHandler):
     # --- Bytes ---
 
     def _is_enough(self) -> bool:
-        return self._sent > ENDLESS_LIMIT_BYTES or self.fake.stopping.is_set()
+        too_long = time.monotonic() - self._began > ENDLESS_LIMIT_S
+        return too_long or self._sent > ENDLESS_LIMIT_BYTES or self.fake.stopping.is_set()
 
     def _write(self, data: bytes) -> None:
         self.wfile.write(data)

@@ -13,7 +13,7 @@ from typing import Any
 from support.fake_answers import Answer, Call, new_call_id, pieces
 
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1><hr>nginx</body></html>"
-ENDLESS = ("endless_text", "endless_thoughts", "endless_call")
+ENDLESS = ("endless_text", "endless_thoughts", "endless_call", "endless_trickle")
 _ENDLESS_PIECE = "and so on and on, " * 256  # 4.5 KiB: the frame around it weighs little
 _CUT_IN_STREAM = {"cut_text", "cut_call", "reset", "stall_middle"}
 _BROKEN_IN_STREAM = {"bad_chunk", "error_frame", "error_event", "tool_use_failed_frame"}
@@ -145,11 +145,15 @@ def deltas(answer: Answer) -> Iterator[dict[str, Any]]:
 def _endless_deltas(fault: str) -> Iterator[dict[str, Any]]:
     if fault == "endless_call":
         yield _fragment(0, {"name": "send_message", "arguments": '{"message": "'}, new_call_id())
-    for piece in itertools.repeat(_ENDLESS_PIECE):
+    for piece in itertools.repeat(_piece_of(fault)):
         if fault == "endless_call":
             yield _fragment(0, {"arguments": piece})
         else:
-            yield {"content" if fault == "endless_text" else "reasoning_content": piece}
+            yield {"reasoning_content" if fault == "endless_thoughts" else "content": piece}
+
+
+def _piece_of(fault: str) -> str:
+    return "and on " if fault == "endless_trickle" else _ENDLESS_PIECE
 
 
 def _fragment(index: int | None, function: Mapping[str, Any], call_id: str | None = None) -> dict[str, Any]:
@@ -351,4 +355,4 @@ def endless_body(fault: str, model: str) -> Iterator[bytes]:
         message = {"role": "assistant", "tool_calls": [{"id": new_call_id(), "type": "function", "function": function}]}
     body = json.dumps({**_common("chat.completion", model), "choices": [{"index": 0, "message": message}]})
     yield body.partition("@")[0].encode()
-    yield from itertools.repeat(_ENDLESS_PIECE.encode())
+    yield from itertools.repeat(_piece_of(fault).encode())

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from support.able_model import able
 from support.fake_openai import FakeOpenAI, refused_url
 
+from memos.cli.probing import offer
 from memos.config import Places, Settings, read_config, store_key, stored_key, write_config
 from memos.errors import BadInput, NotConfigured, ProcessorRefused
 from memos.llm.catalogue import LocalServerKind, Provider
@@ -139,6 +141,23 @@ def test_a_server_by_its_address_with_a_pasted_key(places: Places) -> None:
     key = stored_key(places, f"127.0.0.1:{server.port}")
     assert key is not None and key.value == "sk-pasted"
     assert "sk-pasted" not in places.config_file.read_text()
+
+
+@pytest.mark.parametrize(("answer", "calls"), [("y", 5), (ENTER, 0)])
+def test_after_a_good_trial_probes_are_offered_and_enter_alone_makes_none(
+    places: Places, answer: str, calls: int
+) -> None:
+    def try_out(settings: Settings, menus: Menus) -> None:
+        offer(settings, places, {}, menus)
+
+    settings = Settings.resolve({}, {}, {}, {})
+    with FakeOpenAI(able, models=("own",)) as server:
+        typed = SERVER + CLEAR + server.url + ENTER + "sk-pasted" + ENTER + ENTER + answer + ENTER + ENTER
+        with keys(typed) as menus:
+            Wizard(places, {}, settings, menus, answered(), NOWHERE, try_out).run()
+        assert len(server.requests) == calls
+        assert all(request.headers["authorization"] == "Bearer sk-pasted" for request in server.requests)
+    assert read_config(places.config_file).given["model"] == "openai/own"
 
 
 def test_ctrl_c_at_any_question_leaves_everything_as_it_was(places: Places) -> None:

@@ -1,0 +1,1 @@
+"""What `memos doctor` looks at, one file a part of memos."""
