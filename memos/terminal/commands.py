@@ -12,7 +12,7 @@ from memos.errors import BadInput
 from memos.memory.working_context import Revision
 from memos.messages import Event, EventKind, utc_now
 from memos.safe_text import safe_line
-from memos.terminal import queue_commands, search_commands
+from memos.terminal import key_commands, queue_commands, search_commands
 from memos.terminal.amounts import sentence
 from memos.terminal.command_registry import (
     COMMANDS,
@@ -39,6 +39,7 @@ __all__ = [
     "completions",
     "find_command",
     "is_command",
+    "key_commands",
     "may_be_command",
     "obey",
     "queue_commands",

@@ -14,31 +14,44 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application
 from prompt_toolkit.application.current import set_app
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import Condition, emacs_mode, has_focus, vi_navigation_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout import HSplit, Window
+from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 from rich.cells import cell_len, set_cell_size
 
-from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, StepStarted, TurnDone
-from memos.safe_text import storable
+from memos.errors import MemosError
+from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, StepStarted, TurnDone, utc_now
+from memos.safe_text import safe_line, storable
 from memos.terminal.commands import CommandContext, as_message, completions, is_command, may_be_command, run_command
 from memos.terminal.consoles import colours_wanted, make_console, marks_for
+from memos.terminal.drawing import clipped
+from memos.terminal.highlighting import find_line
+from memos.terminal.keys import COMMAND_KEYS
+from memos.terminal.line_display import HarmlessLine
 from memos.terminal.painter import Painter
+from memos.terminal.recall_as_you_type import RecallAsYouType, looking_in, quoted
 from memos.terminal.screen_output import make_screen_output, one_write, rows_pushed_down
 from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
 from memos.terminal.signals import signals_handled
+from memos.terminal.status_bar import BarFacts, bar_row
+from memos.terminal.themes import palette, screen_styles
 from memos.terminal.type_ahead import typed_ahead
 from memos.terminal.wrapping import displayable
 
@@ -55,16 +68,21 @@ DRAWING_WAITS_S = 0.03
 TWICE_S = 2.0
 WAITING_SHOWN = 3
 _MENU_ROWS = 6
-_STYLE = Style.from_dict(
-    {
-        "mark": "bold ansigreen",
-        "thought": "dim italic",
-        "name": "bold ansigreen",
-        "speech": "",
-        "waiting": "dim",
-        "phase": "dim",
-    }
-)
+MATCHES_SHOWN = 5
+ESCAPE_S = 0.03
+"""After a lone Esc the rest of an Alt-key or of a function key is waited for so long, twice; they come in one piece."""
+_CHORD_S = 1.0
+_BAR_FROM_ROWS = 8
+"""A lower terminal has no row to spare for a bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quoting:
+    """A memory that was put into the line: the line before, which of the finds it is, and the line since."""
+
+    line: Document
+    number: int
+    text: str
 
 
 class LiveScreen:
@@ -72,11 +90,12 @@ class LiveScreen:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        colours = colours_wanted()
+        wanted = session.screen
+        colours = colours_wanted(wanted.theme)
         self._output = make_screen_output(sys.stdout, colours)
         self._paper = io.StringIO()
-        self._console = make_console(self._paper, colours=colours)
-        self._marks = replace(marks_for(sys.stdout), speech_inline=False)
+        self._console = make_console(self._paper, colours=colours, theme=wanted.theme)
+        self._marks = replace(marks_for(sys.stdout, plain_ascii=wanted.ascii), speech_inline=False)
         self._painter = Painter(
             self._console,
             session.agent.name,
@@ -85,9 +104,14 @@ class LiveScreen:
             tail_limit_rows=lambda: max(1, self._output.get_size().rows // 2 - len(self._waiting)),
         )
         self._commands = CommandContext(session, self._console, self._marks, self._leave, self._post, wrap=True)
+        self._facts = BarFacts(session.agent.name)
+        self._facts_wanted = asyncio.Event()
+        self._recall = self._make_recall()
+        self._quoting = _Quoting(Document(), 0, "")
         self._prompt = self._make_prompt(colours)
         self._typed: asyncio.Queue[str] = asyncio.Queue()
         self._command: asyncio.Task[None] | None = None
+        self._running = ""
         self._waiting: deque[str] = deque()
         self._wake = asyncio.Event()
         self._stale = False
@@ -104,7 +128,9 @@ class LiveScreen:
         """Talk until the person leaves; return the exit code."""
         outputs = self._session.kernel.subscribe()
         with signals_handled(self._leave), patch_stdout():
-            tasks = [asyncio.create_task(work) for work in (self._listen(outputs), self._work(), self._tick())]
+            work = [self._listen(outputs), self._work(), self._tick(), self._keep_facts()]
+            work += [self._recall.run()] if self._recall else []
+            tasks = [asyncio.create_task(each) for each in work]
             for task in tasks:
                 task.add_done_callback(self._task_ended)
             try:
@@ -129,19 +155,42 @@ class LiveScreen:
             completer=_CommandCompleter(self._session),
             complete_while_typing=Condition(lambda: may_be_command(self._buffer.text)),
             reserve_space_for_menu=_MENU_ROWS,
+            # Without any rendition a suggestion could not be told from what was typed.
+            auto_suggest=AutoSuggestFromHistory() if colours else None,
+            enable_history_search=Condition(lambda: not may_be_command(self._buffer.text)),
+            search_ignore_case=True,
+            enable_suspend=True,
+            vi_mode=self._session.screen.vi,
+            input_processors=[HarmlessLine()],
             key_bindings=self._keys(),
-            style=_STYLE,
+            style=Style.from_dict(screen_styles(palette(self._session.screen.theme))),
             color_depth=None if colours else ColorDepth.DEPTH_1_BIT,
             erase_when_done=True,
             output=self._output,
         )
+        prompt.default_buffer.on_text_changed += self._line_changed
+        root = prompt.layout.container
+        assert isinstance(root, HSplit)
+        # prompt_toolkit's own toolbar waits for the terminal to tell where its cursor is, which is never asked.
+        root.children.append(Window(FormattedTextControl(self._bar), height=1, dont_extend_height=True))
         return prompt
+
+    def _make_recall(self) -> RecallAsYouType | None:
+        finder = self._session.words_finder
+        if finder is None:
+            return None
+        return RecallAsYouType(looking_in(finder, self._session.agent), self._redraw)
+
+    def _redraw(self) -> None:
+        self._prompt.app.invalidate()
 
     async def _converse(self) -> None:
         """Hold the prompt until somebody leaves."""
         app = self._prompt.app
         app._on_resize = self._resized  # type: ignore[method-assign]  # there is no public hook
         app.invalidate = self._invalidate  # type: ignore[method-assign]
+        app.ttimeoutlen = ESCAPE_S
+        app.key_processor.after_key_press += lambda _: self._hasten_escape()
         with app.input.raw_mode():
             lines, rest = typed_ahead(sys.stdin)
             app.before_render += lambda _: self._follow_resize()
@@ -154,6 +203,7 @@ class LiveScreen:
         if self._begun:
             return
         self._begun = True
+        self._facts_wanted.set()
         if self._session.login:
             self._post(self._session.login)
         for line in typed_lines:
@@ -179,12 +229,43 @@ class LiveScreen:
         drawn: StyleAndTextTuples = [(f"class:{kind}", _fitted(row, width_cells) + "\n") for kind, row in rows]
         self._drawn = [*drawn, ("class:mark", self._marks.user)]
 
+    def _bar(self) -> StyleAndTextTuples:
+        """Return the status bar as it is now."""
+        size, facts, kernel = self._output.get_size(), self._facts, self._session.kernel
+        if size.rows < _BAR_FROM_ROWS:
+            return []
+        gauge = kernel.machine.main_context.gauge
+        facts.model = kernel.processor.model
+        facts.fill = gauge.fill if gauge else None
+        facts.running, facts.waiting = self._running or self._painter.phase, len(self._waiting)
+        facts.matches = len(self._recall.finds) if self._recall else 0
+        facts.matches_capped = self._recall.capped if self._recall else False
+        return [*bar_row(facts, self._marks, size.columns - 1)]
+
+    async def _keep_facts(self) -> None:
+        """Read anew what the bar says of the database, whenever that may have changed, off the event loop."""
+        session = self._session
+        while True:
+            await self._facts_wanted.wait()
+            self._facts_wanted.clear()
+            today = utc_now().astimezone().date()
+            with contextlib.suppress(MemosError):  # the bar keeps what it knew; the turn says what is wrong
+                counts, spent = await asyncio.gather(
+                    asyncio.to_thread(session.memory.counts),
+                    asyncio.to_thread(session.usage.spent, agent_id=session.agent.id, since=today),
+                )
+                self._facts.recall_count, self._facts.archival_count = counts
+                self._facts.spent_today = spent
+                self._prompt.app.invalidate()
+
     # --- keys ------------------------------------------------------------------------------------------
 
     def _keys(self) -> KeyBindings:
+        """Return the keys of `memos.terminal.keys` that prompt_toolkit does not have by itself."""
         keys = KeyBindings()
+        in_line = has_focus(DEFAULT_BUFFER)  # and not in the words of Ctrl-R
 
-        @keys.add("enter")
+        @keys.add("enter", filter=in_line)
         def _send(event: KeyPressEvent) -> None:
             buffer = event.current_buffer
             text = buffer.text
@@ -193,21 +274,57 @@ class LiveScreen:
             if text.strip():
                 buffer.history.append_string(text)
 
-        @keys.add("c-j")
-        @keys.add("escape", "enter")
+        @keys.add("c-j", filter=in_line)
+        @keys.add("escape", "enter", filter=in_line)
         def _new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
 
-        @keys.add("c-c")
+        @keys.add("c-c", filter=in_line)
         @keys.add("<sigint>")
         def _interrupt(event: KeyPressEvent) -> None:
-            self._interrupt(event.current_buffer)
+            self._interrupt(event.app.current_buffer)
 
-        @keys.add("c-d", filter=Condition(lambda: not self._buffer.text))
+        @keys.add("escape", filter=in_line & (emacs_mode | vi_navigation_mode) & Condition(lambda: self._stoppable))
+        def _stop(event: KeyPressEvent) -> None:
+            self._stop()
+            self._show()
+
+        @keys.add("c-d", filter=in_line & Condition(lambda: not self._buffer.text))
         def _leave(event: KeyPressEvent) -> None:
             self._leave(0)
 
+        @keys.add("end", filter=in_line & Condition(lambda: bool(self._suggested)))
+        def _take_over(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text(self._suggested)
+
+        @keys.add("c-g", filter=in_line)
+        def _edit(event: KeyPressEvent) -> None:
+            event.current_buffer.open_in_editor()
+
+        for key, line in COMMAND_KEYS.items():
+            keys.add(key, filter=in_line)(lambda event, line=line: self._submit(line))
+
+        @keys.add("f4", filter=in_line)
+        def _show_matches(event: KeyPressEvent) -> None:
+            self._show_matches()
+
+        @keys.add("f5", filter=in_line)
+        def _quote(event: KeyPressEvent) -> None:
+            self._quote()
+
         return keys
+
+    @property
+    def _suggested(self) -> str:
+        """What is suggested behind the cursor at the end of the line."""
+        suggestion = self._buffer.suggestion
+        return suggestion.text if suggestion and self._buffer.document.is_cursor_at_the_end else ""
+
+    def _hasten_escape(self) -> None:
+        """Let a lone Esc act soon, and other beginnings of several keys (Ctrl-X, vi's d) wait for the next one."""
+        app = self._prompt.app
+        begun = [press.key for press in app.key_processor.key_buffer]
+        app.timeoutlen = ESCAPE_S if begun == [Keys.Escape] else _CHORD_S
 
     def _interrupt(self, buffer: Buffer) -> None:
         """Ctrl-C: stop what runs, else clear the line, else say how to leave; twice leaves."""
@@ -216,17 +333,60 @@ class LiveScreen:
             self._leave(130)
             return
         self._last_interrupt = now
-        if self._command:
-            self._command.cancel()
-        elif self._session.kernel.busy:
-            self._session.kernel.cancel()
-            self._painter.enter("stopping")
+        if self._stoppable:
+            self._stop()
         elif buffer.text:
             buffer.append_to_history()
             buffer.reset()
         else:
             self._painter.notice("Ctrl-C again or Ctrl-D leaves; /help lists what else there is.", style="dim")
         self._show()
+
+    @property
+    def _stoppable(self) -> bool:
+        """Whether a command or a turn is at work."""
+        return self._command is not None or self._session.kernel.busy
+
+    def _stop(self) -> None:
+        """Stop the command, or else the turn, that is at work."""
+        if self._command:
+            self._command.cancel()
+        else:
+            self._session.kernel.cancel()
+            self._painter.enter("stopping")
+
+    # --- recall as you type ----------------------------------------------------------------------------
+
+    def _line_changed(self, buffer: Buffer) -> None:
+        if self._recall and buffer.text != self._quoting.text:
+            self._recall.typed(buffer.text)
+
+    def _show_matches(self) -> None:
+        """Print the best memories that fit the line above it."""
+        finds, query = (self._recall.finds, self._recall.query) if self._recall else ((), "")
+        if finds:
+            self._commands.say(f'Remembered about "{clipped(query, 40, self._marks.more)}":', "bold")
+        else:
+            self._painter.notice("Nothing is remembered about the line you type.", style="dim")
+        for find in finds[:MATCHES_SHOWN]:
+            self._commands.say(find_line(find, query, "  "))
+        if len(finds) > MATCHES_SHOWN:
+            self._commands.say(f"  {self._marks.more} {len(finds) - MATCHES_SHOWN} more: /search finds them", "dim")
+        self._show()
+
+    def _quote(self) -> None:
+        """Put the best memory that fits the line into it; in place of the one put there before, the next."""
+        if not (self._recall and self._recall.finds):
+            return
+        buffer, finds, last = self._buffer, self._recall.finds, self._quoting
+        again = bool(last.text) and buffer.text == last.text
+        number = (last.number + 1) % len(finds) if again else 0
+        line = last.line if again else buffer.document
+        before, after = line.text_before_cursor, line.text_after_cursor
+        blank = " " if before and not before[-1].isspace() else ""
+        before += blank + quoted(finds[number], self._recall.query)
+        self._quoting = _Quoting(line, number, before + after)
+        buffer.document = Document(before + after, len(before))
 
     @property
     def _leaving(self) -> bool:
@@ -255,10 +415,12 @@ class LiveScreen:
                 self._send(text)
                 continue
             self._painter.user_line(text)
+            self._running = text.split()[0]
             self._show()
             self._command = asyncio.create_task(run_command(self._commands, text))
             await asyncio.wait([self._command])
-            finished, self._command = self._command, None
+            finished, self._command, self._running = self._command, None, ""
+            self._facts_wanted.set()
             if finished.cancelled():
                 self._painter.notice("Stopped.")
             else:
@@ -310,6 +472,8 @@ class LiveScreen:
 
     def _consume(self, body: OutputBody) -> None:
         self._painter.consume(body)
+        if isinstance(body, TurnDone):
+            self._facts_wanted.set()
         if isinstance(body, TurnDone) and self._waiting:
             self._painter.user_line(self._waiting.popleft())
             self._painter.enter("sending")
@@ -340,8 +504,8 @@ class LiveScreen:
         self._console.width = self._output.get_size().columns
         self._draw()
         printed = self._paper.getvalue()
-        if not app.is_running or self._leaving:
-            return  # it is printed when the prompt stands, or is gone
+        if not app.is_running or self._leaving or app._running_in_terminal:
+            return  # it is printed when the prompt stands (again), or is gone
         if printed:
             self._paper.seek(0)
             self._paper.truncate()
@@ -420,7 +584,7 @@ class _CommandCompleter(Completer):
             return
         word = line if " " not in line else line.partition(" ")[2].lstrip()
         for text, meta in completions(line, self._session):
-            yield Completion(text, start_position=-len(word), display_meta=meta)
+            yield Completion(text, start_position=-len(word), display=safe_line(text), display_meta=safe_line(meta))
 
 
 def _private_history(session: Session) -> History:

@@ -1,4 +1,4 @@
-"""The conversation: a live screen where a person sits at a terminal, plain lines where a pipe or a dumb one is."""
+"""The conversation: a live screen where a person sits at a terminal; plain lines in a pipe, or where wanted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import io
 import sys
 
 from memos.safe_text import safe_text
-from memos.terminal.consoles import interactive
+from memos.terminal.consoles import interactive, marks_for
+from memos.terminal.marks import DRAWN, in_ascii
 from memos.terminal.session import Session
 
 
@@ -14,10 +15,12 @@ async def run_repl(session: Session) -> int:
     """Talk until the person leaves, and return the exit code: 0, 130 (Ctrl-C twice), 143 (SIGTERM), 129 (SIGHUP)."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an encoding that lacks a character is no reason to stop
+    wanted, live = session.screen, interactive(sys.stdin, sys.stdout)
+    drawn = marks_for(sys.stdout, plain_ascii=wanted.ascii) is DRAWN or not sys.stdout.isatty()
     for line in session.header:  # before any import that takes time
-        sys.stdout.write(safe_text(line) + "\n")
+        sys.stdout.write(safe_text(line if drawn else in_ascii(line)) + "\n")
     sys.stdout.flush()
-    if interactive(sys.stdin, sys.stdout):
+    if live and not (wanted.plain or wanted.screen_reader):
         from memos.terminal.live_screen import LiveScreen
 
         return await LiveScreen(session).run()

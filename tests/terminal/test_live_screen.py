@@ -46,7 +46,8 @@ def test_a_conversation_from_greeting_to_leaving(tmp_path: Path, columns: int) -
         screen.until("message too.")
         screen.until(lambda: idle(screen))
         shown = [row for row in screen.scrollback if row]
-        talk = shown[shown.index("● sam") :]
+        *talk, bar = shown[shown.index("● sam") :]
+        assert bar.startswith("sam · ")
         assert talk == [
             "● sam",
             "Good evening. I am Sam.",
