@@ -16,8 +16,12 @@ from rich.text import Text
 from memos.errors import BadInput, MemosError
 from memos.messages import Event
 from memos.safe_text import safe_line
+from memos.terminal.file_names import files
 from memos.terminal.marks import Marks
 from memos.terminal.session import Session
+
+_FILE_PREFIX = "gguf:"
+"""Stands before the path of a model in a file."""
 
 
 @dataclass
@@ -147,6 +151,9 @@ def completions(line: str, session: Session) -> Iterator[tuple[str, str]]:
     try:
         found = find_command(word)
     except BadInput:
+        return
+    if argument.startswith(_FILE_PREFIX):
+        yield from ((_FILE_PREFIX + path, "") for path in files(argument.removeprefix(_FILE_PREFIX), ".gguf"))
         return
     before, blank, last = argument.rpartition(" ") if found.by_word else ("", "", argument)
     for value in found.complete(session):

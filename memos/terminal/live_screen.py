@@ -116,6 +116,7 @@ class LiveScreen:
         self._wake = asyncio.Event()
         self._stale = False
         self._begun = False
+        self._screen_is_lent = False
         self._drawn: StyleAndTextTuples = []
         self._drawn_columns = 0
         self._rendered_columns = self._output.get_size().columns
@@ -270,6 +271,7 @@ class LiveScreen:
             buffer = event.current_buffer
             text = buffer.text
             buffer.reset()
+            self._line_changed(buffer)  # a reset does not tell
             self._submit(text)
             if text.strip():
                 buffer.history.append_string(text)
@@ -292,6 +294,10 @@ class LiveScreen:
         @keys.add("c-d", filter=in_line & Condition(lambda: not self._buffer.text))
         def _leave(event: KeyPressEvent) -> None:
             self._leave(0)
+
+        @keys.add("tab", filter=in_line)
+        def _complete(event: KeyPressEvent) -> None:
+            self._complete(event.current_buffer)
 
         @keys.add("end", filter=in_line & Condition(lambda: bool(self._suggested)))
         def _take_over(event: KeyPressEvent) -> None:
@@ -320,6 +326,20 @@ class LiveScreen:
         suggestion = self._buffer.suggestion
         return suggestion.text if suggestion and self._buffer.document.is_cursor_at_the_end else ""
 
+    def _complete(self, buffer: Buffer) -> None:
+        """Take over the only completion, or the next one of the menu.
+
+        prompt_toolkit completes in a task of its own, and forgets a Tab that comes while that task is at work.
+        """
+        if buffer.complete_state is None and buffer.completer:
+            found = list(buffer.completer.get_completions(buffer.document, CompleteEvent(completion_requested=True)))
+            if len(found) == 1:
+                buffer.apply_completion(found[0])
+            elif found:
+                buffer.start_completion(insert_common_part=True)
+        else:
+            buffer.complete_next()
+
     def _hasten_escape(self) -> None:
         """Let a lone Esc act soon, and other beginnings of several keys (Ctrl-X, vi's d) wait for the next one."""
         app = self._prompt.app
@@ -338,6 +358,7 @@ class LiveScreen:
         elif buffer.text:
             buffer.append_to_history()
             buffer.reset()
+            self._line_changed(buffer)
         else:
             self._painter.notice("Ctrl-C again or Ctrl-D leaves; /help lists what else there is.", style="dim")
         self._show()
@@ -504,8 +525,13 @@ class LiveScreen:
         self._console.width = self._output.get_size().columns
         self._draw()
         printed = self._paper.getvalue()
-        if not app.is_running or self._leaving or app._running_in_terminal:
-            return  # it is printed when the prompt stands (again), or is gone
+        if not app.is_running or self._leaving:
+            return  # it is printed when the prompt stands, or is gone
+        if app._running_in_terminal:  # an editor has the screen
+            if not self._screen_is_lent:
+                self._screen_is_lent = True
+                asyncio.get_running_loop().call_later(TICK_S, self._show_when_back)
+            return
         if printed:
             self._paper.seek(0)
             self._paper.truncate()
@@ -519,6 +545,10 @@ class LiveScreen:
             app.invalidate()
         if self._painter.busy:
             self._wake.set()
+
+    def _show_when_back(self) -> None:
+        self._screen_is_lent = False
+        self._show()
 
     def _follow_resize(self) -> None:
         """After a resize erase also what a terminal that breaks long rows anew has pushed down.

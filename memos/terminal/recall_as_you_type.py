@@ -25,8 +25,8 @@ QUIET_S = 0.25
 """So long no key was pressed before it is looked."""
 LOOKED_AT = 20
 """So many of the best finds of each place are looked at."""
-ENOUGH = 0.5
-"""This share of the words of the line a memory must have to count."""
+TOO_LITTLE = 0.5
+"""A memory counts that has more than this share of the words of the line."""
 LEAST_CHARS = 4
 LINE_LIMIT_CHARS = 400
 _PLACES: tuple[Place, ...] = ("recall", "archival")
@@ -91,7 +91,7 @@ def looking_in(finder: FinderView, agent: Agent) -> Look:
         return [
             find
             for find in merged(groups, line, LOOKED_AT)
-            if coverage(find.text, patterns) >= ENOUGH and find.text.strip() != line
+            if coverage(find.text, patterns) > TOO_LITTLE and find.text.strip() != line
         ]
 
     return look
