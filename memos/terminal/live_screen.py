@@ -69,7 +69,7 @@ TWICE_S = 2.0
 WAITING_SHOWN = 3
 _MENU_ROWS = 6
 MATCHES_SHOWN = 5
-ESCAPE_S = 0.03
+ESCAPE_S = 0.02
 """After a lone Esc the rest of an Alt-key or of a function key is waited for so long, twice; they come in one piece."""
 _CHORD_S = 1.0
 _BAR_FROM_ROWS = 8

@@ -70,8 +70,8 @@ def _fields(facts: BarFacts, marks: Marks) -> list[_Field]:
     return [
         _Field(0, _plain(_short(facts.agent, MODEL_LIMIT_CELLS, marks))),
         _Field(4, _plain(_short(_model_name(facts.model), MODEL_LIMIT_CELLS, marks))),
-        _Field(2, _gauge(facts.fill, marks)),
-        _Field(1, _matches(facts)),
+        _Field(1, _gauge(facts.fill, marks)),
+        _Field(2, _matches(facts)),
         _Field(3, _plain(_running(facts))),
         _Field(5, _plain(_today(facts.spent_today))),
         _Field(6, _plain("" if facts.recall_count is None else f"recall {facts.recall_count:,}")),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from prompt_toolkit.layout.processors import TransformationInput
-from support.conversation import CTRL_D, F2, F4, GREETING, idle, ready, squeezed
+from support.conversation import CTRL_C, F2, F4, GREETING, idle, ready, squeezed
 from support.screens import Screen, environment, memos_screen, saying
 from terminal.attacks import ATTACKS, HARMFUL, ORDINARY
 
@@ -165,15 +165,17 @@ def test_on_a_real_terminal_by_stream_replay_memory_search_bar_menu_and_errors(t
         screen.until("Recall storage")
         screen.type(f"/search {ORDINARY}\r")
         screen.until("Archival storage: ")
-        screen.type(f"/memory {everything.replace(chr(13), '').replace(chr(27), '')[:40]}".split("\n")[0][:40])
-        screen.type("\x15/model \x1b[200~" + everything.replace("\x1b", "") + "\x1b[201~\x15")
+        screen.type("/model \x1b[200~" + everything.replace("\x1b", "") + "\x1b[201~")
+        screen.until_quiet()
+        screen.type(CTRL_C)
+        screen.until(lambda: screen.prompt_line == "❯")
         screen.type("hive abc stays whole")
         screen.until_quiet()
         screen.type(F4)
         screen.until_quiet()
         harmless_bytes(screen)
-        screen.type("\x15" + CTRL_D)
-        assert screen.exit_code() == 0
+        screen.type(CTRL_C + CTRL_C)
+        assert screen.exit_code() == 130
     with memos_screen(tmp_path, [GREETING], columns=120, rows=50) as screen:
         ready(screen)
         harmless_bytes(screen)
