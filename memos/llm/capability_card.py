@@ -95,8 +95,10 @@ class CapabilityCard:
         """Return how a format has gone so far."""
         return self.formats.get(name, FormatRecord())
 
-    def best(self) -> FormatName:
-        """Return the format for the next reply."""
+    def best(self, first: FormatName | None = None) -> FormatName:
+        """Return the format for the next reply: `first` before all others, where nothing speaks against it."""
+        if first and self.record(first).usable:
+            return first
         if self.record(FormatName.GRAMMAR).obeyed and not self.record(FormatName.NATIVE).usable:
             return FormatName.GRAMMAR
         return next((name for name in LADDER if self.record(name).usable), FormatName.PLAIN)
@@ -198,9 +200,9 @@ def _monologue(card: CapabilityCard, seen: Seen) -> dict[str, Any]:
     return {"silent_calls": silent, "monologue": "argument" if silent >= FAILURES_ALLOWED else None}
 
 
-def told_change(before: CapabilityCard, after: CapabilityCard, model: str) -> str:
-    """Return one sentence where the best format is another one now; empty where it is not."""
-    old, new = before.best(), after.best()
+def told_change(before: CapabilityCard, after: CapabilityCard, model: str, first: FormatName | None = None) -> str:
+    """Return one sentence where the best format is another one now; empty where it is not. `first` as for `best`."""
+    old, new = before.best(first), after.best(first)
     if old is new:
         return ""
     why = "refuses" if after.record(old).refused else f"did not keep to, {FAILURES_ALLOWED} times,"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from memos.errors import BadInput, ProcessorRefused, ProcessorUnreachable
-from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider, facts
+from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider, facts, local_address
+from memos.llm.ollama_road import root_of
 from memos.llm.quick_httpx import is_loopback, spare_unused_parts
 from memos.safe_text import safe_line
 
@@ -69,8 +70,13 @@ def list_provider_models(provider: Provider, key: str, *, timeout_s: float = 10)
 
 def list_endpoint_models(api_base: str, *, prefix: str, key: str | None = None, timeout_s: float = 10) -> list[str]:
     """Ask the server at `api_base` for its models, as its kind is asked. As `list_models`."""
-    path = "/api/tags" if prefix in ("ollama", "ollama_chat") else "/models"
-    return list_models(api_base.rstrip("/") + path, key=key, prefix=prefix, timeout_s=timeout_s)
+    ollama = prefix in ("ollama", "ollama_chat")
+    url = (
+        f"{root_of(api_base)}/api/tags"
+        if ollama
+        else f"{local_address(f'{prefix}/', api_base) or api_base.rstrip('/')}/models"
+    )
+    return list_models(url, key=key, prefix=prefix, timeout_s=timeout_s)
 
 
 def _is_address(url: str) -> bool:
