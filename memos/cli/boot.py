@@ -102,13 +102,15 @@ def _remote(
     settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
 ) -> Processor:
     from memos.llm.call_formats import first_format
-    from memos.llm.catalogue import local_address, wants_thoughts_back
+    from memos.llm.catalogue import local_address, provider_of, wants_thoughts_back
     from memos.llm.remote_processor import Patience, RemoteProcessor
     from memos.llm.road import NO_KEY
 
     config, timeouts = settings.config, settings.config.timeouts
     # A provider's key from the environment never goes to another server.
-    key = _key(settings, places, environ, config.model, "memos configure") or (NO_KEY if config.api_base else None)
+    key = _key(settings, places, environ, config.model, "memos configure")
+    if key is None and config.api_base and provider_of(config.model) != "bedrock":  # which signs by AWS's own keys
+        key = NO_KEY
     return RemoteProcessor(
         config.model,
         _road(config, key),

@@ -151,8 +151,9 @@ def first_format(model: str) -> FormatName | None:
     """Return the format that a kind of server is asked in first; None for the usual order.
 
     koboldcpp holds every model to a grammar and streams it; its tools cost a second inference, and come at the end.
+    llamafile has llama.cpp's grammars, and ignores tools.
     """
-    return FormatName.GRAMMAR if model.startswith("koboldcpp/") else None
+    return FormatName.GRAMMAR if model.startswith(("koboldcpp/", "llamafile/")) else None
 
 
 FORMATS: Mapping[FormatName, CallFormat] = {

@@ -147,8 +147,9 @@ def card_of(kept: KeptCards | None, model: str, endpoint: str) -> CapabilityCard
 
 def learnt(card: CapabilityCard, name: FormatName, seen: Seen, reply: Reply, *, streamed: bool) -> CapabilityCard:
     """Return the card after a reply to a prompt that offered functions in the format `name`."""
-    how = _how_used(card.record(name), name, seen, reply)
-    if how is not None and not (how == "obeyed" and card.record(name).usable and card.record(name).obeyed):
+    record = card.record(name)
+    how = _how_used(record, name, seen, reply)
+    if how is not None and not (how == "obeyed" and record.obeyed and not record.failures and not record.refused):
         card = card.after(name, how)  # the count of obeyed calls is of no use beyond one: no write at every turn
     calls = max(seen.native_calls, seen.text_calls)
     return replace(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from memos.llm.server_window import takes_grammar, window_of
+from memos.llm.server_window import window_of
 
 Answers = dict[str, Any]
 
