@@ -258,6 +258,7 @@ def error_of(value: Any, status: int | None, headers: Mapping[str, str]) -> Wire
         words = words.get("msg") or words
     kinds = [str(entry[key]) for key in ("code", "type") if isinstance(entry.get(key), str)]
     text = words if isinstance(words, str) else json.dumps(words if words is not None else entry, ensure_ascii=False)
+    text += _of_the_provider(entry.get("metadata"))
     code = entry.get("code")
     number = code if status is None and type(code) is int and 400 <= code < 600 else status
     failed = entry.get("failed_generation")
@@ -267,6 +268,14 @@ def error_of(value: Any, status: int | None, headers: Mapping[str, str]) -> Wire
         headers,
         failed_generation=failed if isinstance(failed, str) else "",
     )
+
+
+def _of_the_provider(metadata: Any) -> str:
+    """Return who failed behind a router, and its words (OpenRouter: `metadata`); empty where nobody is named."""
+    if not isinstance(metadata, dict) or not metadata.get("provider_name"):
+        return ""
+    raw = metadata.get("raw")
+    return f" ({metadata['provider_name']}{f': {raw}' if raw else ''})"
 
 
 def chunk_of(value: Mapping[str, Any]) -> Chunk:

@@ -55,8 +55,8 @@ class WireServer:
         self.raw: list[dict[str, Any]] = []
         self.gets: list[str] = []
         self.violations: list[str] = []
-        self.left = threading.Event()
-        """Set once a client has closed its connection under an answer."""
+        self.came = threading.Event()
+        """Set once a chat request has come."""
         self._lock = threading.Lock()
         backend = self
 
@@ -94,8 +94,7 @@ class WireServer:
                         self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                     self.wfile.write(b"0\r\n\r\n")
                 except OSError:
-                    self.close_connection = True
-                    backend.left.set()
+                    self.close_connection = True  # the client left
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
@@ -142,6 +141,7 @@ class WireServer:
             self.requests.append(request)
             self.raw.append(raw)
             self.violations += violations_of(body)
+        self.came.set()
         return request
 
     def thought(self, request: Request) -> Any:
