@@ -7,12 +7,14 @@ wire. The table in `memos help backends` is made from what is run here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from support.agent_home import AgentHome, agent_home
 from support.backends import BACKENDS, HELP, Backend, page
+from support.fake_answers import Answer, Call
+from support.fake_openai import Request
 from support.listening import Listener, running
 from support.minds import CHAIN, CHAINED, FACT, FOUND, GREETED, HELLO, SAVE, SAVED, SEARCH
 from support.wire_server import WireServer
@@ -20,6 +22,7 @@ from support.wire_server import WireServer
 from memos.cli.boot import processor_for
 from memos.config import Places, Settings
 from memos.kernel.control import Limits
+from memos.kernel.processor_line import ProcessorLine
 from memos.llm.remote_processor import RemoteProcessor
 from memos.messages import CallFinished, Notice, ReplyStored, RetryIn, Said, Stopped
 
@@ -104,3 +107,50 @@ def test_every_backend_does_the_everyday_in_every_format_it_obeys(
 def test_the_help_page_says_what_is_run_here() -> None:
     text = HELP.read_text(encoding="utf-8")
     assert page(text) == text, "cd tests && python -m support.backends"
+
+
+ROUND = ("openai", "anthropic", "koboldcpp", "ollama", "bedrock")
+
+
+def test_one_agent_goes_on_across_five_backends_in_mid_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each backend gets the history that the others made, keeps a fact of its own, and all facts are there."""
+    backends = {backend.name: backend for backend in BACKENDS}
+    home = agent_home(tmp_path)
+
+    def keeps(name: str) -> Callable[[Request], Answer]:
+        call = Call("core_memory_append", {"name": "human", "content": f"Met at {name}.", "request_heartbeat": True})
+
+        def mind(request: Request) -> Answer:
+            said = Call("send_message", {"message": f"Kept at {name}."})
+            return Answer("I answer.", (said if request.results_since() else call,))
+
+        return mind
+
+    async def visit(listener: Listener, name: str, turn: int) -> None:
+        backend = backends[name]
+        for variable, value in backend.environ.items():
+            monkeypatch.setenv(variable, value)
+        with backend.serve() as server:
+            server.mind = keeps(f"{name}, turn {turn}")
+            processor = processor_of(backend, server.url, tmp_path)
+            listener.kernel.machine.processors = ProcessorLine(processor)
+            try:
+                turn_bodies = await listener.say(f"Do you remember, {name}?")
+            finally:
+                await processor.aclose()
+        assert f"Kept at {name}, turn {turn}." in said_in(list(turn_bodies))
+        assert server.violations == []
+
+    async def run() -> None:
+        processor = processor_of(backends["openai"], "http://127.0.0.1:9/v1", tmp_path)
+        async with running(home.kernel(processor, LIMITS)) as listener:
+            for turn in (1, 2):
+                for name in ROUND:
+                    await visit(listener, name, turn)
+            assert listener.of(Stopped) == []
+
+    asyncio.run(run())
+    kept = human_block(home).splitlines()
+    assert [line for line in kept if line] == [f"Met at {name}, turn {turn}." for turn in (1, 2) for name in ROUND]
