@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ _MARK = b"\xef\xbb\xbf"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How a line of a stream begins."""
 _LINES_OF_A_TEXT = 1_000
+_STATUS = re.compile(r"([45]\d\d): ")
 _BODY_LIMIT_BYTES = 8 * 1024 * 1024
 _AFTERWORD_S = 0.05
 
@@ -259,8 +261,7 @@ def error_of(value: Any, status: int | None, headers: Mapping[str, str]) -> Wire
     kinds = [str(entry[key]) for key in ("code", "type") if isinstance(entry.get(key), str)]
     text = words if isinstance(words, str) else json.dumps(words if words is not None else entry, ensure_ascii=False)
     text += _of_the_provider(entry.get("metadata"))
-    code = entry.get("code")
-    number = code if status is None and type(code) is int and 400 <= code < 600 else status
+    number = status if status is not None else _status_within(entry.get("code"), text)
     failed = entry.get("failed_generation")
     return WireError(
         text if not kinds else f"{text} ({', '.join(dict.fromkeys(kinds))})",
@@ -268,6 +269,14 @@ def error_of(value: Any, status: int | None, headers: Mapping[str, str]) -> Wire
         headers,
         failed_generation=failed if isinstance(failed, str) else "",
     )
+
+
+def _status_within(code: Any, text: str) -> int | None:
+    """Return the status that an error with status 200 names: as its code, or before its words, as Bedrock's gateway."""
+    if type(code) is int and 400 <= code < 600:
+        return code
+    said = _STATUS.match(text)
+    return int(said[1]) if said else None
 
 
 def _of_the_provider(metadata: Any) -> str:

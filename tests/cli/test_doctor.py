@@ -17,6 +17,7 @@ from support.command_line import clean_environ, memos
 from support.fake_anthropic import fake_anthropic
 from support.fake_embeddings import FakeEmbeddings
 from support.fake_openai import FakeOpenAI, refused_url
+from support.fake_openai_like import FakeKobold
 from support.search_home import search_home
 
 from memos.cli.checks import computer
@@ -211,6 +212,13 @@ def test_a_model_that_the_endpoint_does_not_list_is_a_warning(
     visit = Visit(capsys, flags={"model": "openai/three", "api_base": server.url})
     assert visit["endpoint"]["status"] == "warn" and "lists 2 models" in visit["endpoint"]["text"]
     assert visit["endpoint"]["next_step"].startswith("memos list models")
+
+
+def test_koboldcpp_answers_to_any_name(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeKobold() as kobold:
+        visit = Visit(capsys, flags={"model": "koboldcpp/any", "api_base": kobold.root})
+    assert visit["endpoint"]["status"] == "ok" and "has koboldcpp/mistral-7b" in visit["endpoint"]["text"]
+    assert "8,192" in visit["window"]["text"]
 
 
 def test_an_address_of_the_environment_is_the_endpoint(

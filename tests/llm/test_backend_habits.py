@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.eventstream import EventStreamBuffer
 from support.agent_home import AgentHome, agent_home
@@ -155,6 +157,15 @@ def test_an_error_frame_without_an_end_is_a_failure_that_passes(tmp_path: Path) 
     assert GREETED in repr(bodies)
 
 
+def test_a_refusal_in_such_a_frame_is_not_asked_for_again(tmp_path: Path) -> None:
+    with FakeGateway() as server:
+        server.breaks_at = 1
+        server.breaks_with = "400: An error occurred (ValidationException) when calling ConverseStream: No."
+        bodies = play(processor(GATEWAY_MODEL, server.url, tmp_path), agent_home(tmp_path), HELLO)
+    assert len(server.requests) == 1
+    assert "did not accept the request" in repr(bodies)
+
+
 # --- Groq, OpenRouter, vLLM -----------------------------------------------------------------------------------
 
 
@@ -295,6 +306,27 @@ def test_the_frames_of_the_fake_are_those_that_amazons_own_parser_reads() -> Non
     events = [message.to_response_dict() for message in buffer]
     assert [event["headers"][":event-type"] for event in events] == ["messageStart", "messageStop"]
     assert events[0]["body"] == b'{"role": "assistant"}'
+
+
+@pytest.mark.parametrize("thinks", [True, False])
+def test_amazons_own_client_reads_the_fake(thinks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    said = {"messages": [{"role": "user", "content": [{"text": "Hello!"}]}], "modelId": CLAUDE_3}
+    tool = {"toolSpec": {"name": "send_message", "inputSchema": {"json": {"type": "object"}}}}
+    with FakeConverse(thinks=thinks) as server:
+        client = boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=server.url)
+        whole = client.converse(**said, toolConfig={"tools": [tool]})
+        events = list(client.converse_stream(**said, toolConfig={"tools": [tool]})["stream"])
+        with pytest.raises(client.exceptions.ValidationException, match="start with a user message"):
+            client.converse(modelId=CLAUDE_3, messages=[{"role": "assistant", "content": [{"text": "Hi."}]}])
+    uses = [block["toolUse"] for block in whole["output"]["message"]["content"] if "toolUse" in block]
+    assert [use["input"] for use in uses] == [{"message": GREETED}]
+    deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
+    written = "".join(delta["toolUse"]["input"] for delta in deltas if "toolUse" in delta)
+    assert json.loads(written) == {"message": GREETED}
+    assert any("reasoningContent" in delta for delta in deltas) is thinks
+    assert events[-1]["metadata"]["usage"]["outputTokens"] == 20
 
 
 def test_signed_thoughts_go_back_to_bedrock_before_their_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,7 +212,8 @@ class FakeGateway(OpenAiLike):
     models = ("anthropic.claude-3-sonnet-20240229-v1:0", "meta.llama3-8b-instruct-v1:0")
     thinks = True
     breaks_at = 0
-    """The request at which Bedrock throttles in mid-stream; 0 for none."""
+    """The request at which Bedrock throttles; 0 for none."""
+    breaks_with = "429: An error occurred (ThrottlingException) when calling the ConverseStream operation: Slow down"
 
     def get(self, path: str, headers: Mapping[str, str]) -> Sent:
         return as_json({"status": "OK"}) if path == "/health" else super().get(path, headers)
@@ -227,7 +228,9 @@ class FakeGateway(OpenAiLike):
             return as_json({"detail": words}, 400)
         if any(m["role"] == "system" and not isinstance(m["content"], str) for m in request.messages):
             self.violations.append("bedrock-access-gateway: system content must be a string")
-            return Sent(b"Internal Server Error", 500, "text/plain")
+            return Sent(b"1 validation error: Input should be a valid string", 400, "text/plain")
+        if any("content" not in message for message in request.messages):
+            self.violations.append("bedrock-access-gateway: content may be null, and must be there (schema.py)")
         return None
 
     def streamed(self, request: Request, answer: Answer) -> Sent:
@@ -235,13 +238,14 @@ class FakeGateway(OpenAiLike):
         common["model"] = str(request.body["model"])
 
         def frame(delta: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
-            return {**common, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+            return {**common, "choices": [choice], "usage": None}
 
         def events() -> Iterator[object]:
-            yield frame({"role": "assistant", "content": ""})
-            if request.number == self.breaks_at:
-                yield {"error": {"message": "An error occurred (throttlingException): Too many requests"}}
+            if request.number == self.breaks_at:  # the status is 200 by then
+                yield {"error": {"message": self.breaks_with}}
                 return
+            yield frame({"role": "assistant", "content": ""})
             for delta in self._deltas(request, answer):
                 yield frame(delta)
             yield frame({}, "tool_calls" if answer.calls else "stop")

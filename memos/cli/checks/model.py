@@ -70,6 +70,8 @@ def endpoint(subject: Subject) -> Findings:
     who = _server(subject) or subject.model.partition("/")[0]
     if names is None:
         yield ok("endpoint", f"{who} has no list of models to ask for; memos doctor --probe makes real calls")
+    elif names and subject.model.startswith("koboldcpp/"):
+        yield ok("endpoint", f"{who} answers, and has {names[0]}; koboldcpp takes any name for it")
     elif names and subject.model not in names and f"{subject.model}:latest" not in names:
         text = f"{who} answers, and lists {len(names):,} models, but not {subject.model}."
         yield warning("endpoint", text, "memos list models; memos doctor --probe tells whether it answers to that name")
