@@ -129,7 +129,14 @@ def _remote(
 
 def _road(config: Config, key: str | None) -> Road:
     """Return the shortest road to a remote model, or the one that was chosen. Raises: BadInput."""
-    from memos.llm.catalogue import local_address, local_kind, name_at_endpoint, openai_address, provider_of
+    from memos.llm.catalogue import (
+        local_address,
+        local_kind,
+        name_at_endpoint,
+        openai_address,
+        provider_of,
+        redirection,
+    )
 
     model, connect_s = config.model, config.timeouts.connect_s
     kind, address = local_kind(provider_of(model)), openai_address(model, config.api_base)
@@ -153,7 +160,7 @@ def _road(config: Config, key: str | None) -> Road:
     if address and config.road != "litellm":
         from memos.llm.httpx_road import HttpxRoad
 
-        typed = bool(config.api_base)
+        typed = bool(config.api_base or redirection(model))
         return HttpxRoad(name_at_endpoint(model), address, key, connect_timeout_s=connect_s, mends_address=typed)
     from memos.llm.litellm_road import LitellmRoad
 
