@@ -265,11 +265,11 @@ class LiveScreen:
     # --- what was typed --------------------------------------------------------------------------------
 
     def _submit(self, text: str) -> None:
-        """Take a line: at once, unless a command is still at work, which keeps its place before it."""
+        """Take a line: at once, unless a command or an image came before it, which keeps its place."""
         if not text.strip():
             return
         text = with_dropped_path(text)
-        if self._command or is_command(text) or mentions_images(text):
+        if self._command or not self._typed.empty() or is_command(text) or mentions_images(text):
             self._typed.put_nowait(text)
         else:
             self._send(text)
