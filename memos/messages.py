@@ -384,10 +384,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is going on while nothing else shows: a phase, and how far it is where that is known (0 to 1)."""
+    """What is going on while nothing else shows: a phase, and how far it is where that is known (0 to 1).
+
+    `detail` is what changes while the phase stays the same: how much, how fast, how long yet.
+    """
 
     phase: str
     fraction: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

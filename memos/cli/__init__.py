@@ -24,7 +24,7 @@ EXIT_OK, EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run memos with these arguments (those of the process when None) and return the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [*(sys.argv[1:] if arguments is None else arguments)]  # `list` is a module here once it was imported
     os.umask(0o077)  # everything written from here on is the user's alone
     # pydantic, which typer uses, looks through every installed package for plug-ins: a tenth of the start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from memos.cli.agent_choice import Machinery
+from memos.cli.models import absent_large_model, costs
 from memos.config import Config, Settings, nearest_name, read_config
 from memos.config.parameters import PARAMETERS, SAMPLING
 from memos.config.settings import SETTINGS, Value, as_text
@@ -81,10 +82,12 @@ class AgentModels:
     # --- what `/model` shows ---------------------------------------------------------------------------------
 
     def names(self) -> Sequence[str]:
-        """Return the models that may be meant: those of this agent, and the built-in one."""
+        """Return the models that may be meant: those of this agent, and the built-in ones."""
+        from memos.llm.weights import BUILTIN
+
         config = self.settings.config
         given = str(read_config(self._machinery.places.config_file).given.get("model", ""))
-        return [name for name in dict.fromkeys((config.model, *config.fallback_models, given, "builtin/tiny")) if name]
+        return [name for name in dict.fromkeys((config.model, *config.fallback_models, given, *BUILTIN)) if name]
 
     def describe(self) -> Sequence[str]:
         """Return what is known of the model that answers, and of those that would take over."""
@@ -116,6 +119,11 @@ class AgentModels:
         server = await self._usual_server(model) if api_base is None and not way["api_base"] else None
         way |= {"api_base": server.api_base} if server else {}
         settings = self._resolved(way)
+        if found := await asyncio.to_thread(absent_large_model, self._machinery.places, model):
+            raise BadInput(
+                f"It is not on this computer yet. {costs(model, found)}",
+                f"in another terminal: memos models get {model}",
+            )
         await self._check(settings)
         processor = self._make(settings)
         try:
@@ -353,9 +361,13 @@ def _consequences(processor: Processor, *, flushes: bool) -> list[str]:
 
 
 def _card_lines(processor: Processor) -> list[str]:
-    from memos.llm.capability_card import CapabilityCard, rows
+    """Return how a remote model is asked, and what was seen of it: where that comes from, then line by line."""
+    from memos.llm.capability_card import origin, rows
+    from memos.llm.remote_processor import RemoteProcessor
 
-    card = getattr(processor, "card", None)
-    if card is None or card == CapabilityCard():
+    if not isinstance(processor, RemoteProcessor):
         return []
-    return [f"  {name}: {word}" for name, word in rows(card)]
+    asked, card = f"Its functions are offered in the call format {processor.format_name.value}.", processor.card
+    if not card.formats:
+        return [f"{asked} Nothing was seen of it yet; memos doctor --probe tries it out."]
+    return [f"{asked} Seen of it, {origin(card)}:", *(f"{name}: {words}" for name, words in rows(card))]

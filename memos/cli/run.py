@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
+from memos.cli.models import agree_first
 from memos.config import Places, Settings, read_config
 from memos.errors import BadInput
 from memos.storage.agents import Agent
@@ -51,6 +52,8 @@ def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple
         settings = settings_of_portraits(machinery, wish, settings)
     if not settings.config.model:
         settings = _choose_model(machinery, wish, agent, ask=ask)
+    if not wish.read_only:
+        agree_first(machinery.places, settings.config.model, named_here=ask and settings.origins["model"] == "flag")
     if agent is None:
         asyncio.run(check_model(settings, machinery.places, machinery.environ))
         agent = create_agent(machinery, wish, settings)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memos.errors import BadInput, ContextOverflow, LimitReached, MemosError, ProcessorUnreachable
+from memos.errors import BadInput, ContextOverflow, LimitReached, MemosError, ProcessorError, ProcessorUnreachable
 from memos.kernel.control import (
     Limits,
     Turn,
@@ -177,7 +177,7 @@ class Kernel:
             raise
         finally:
             self._turn_task, self._event_stored, self._stop_wanted = None, False, False
-        stopped = _how_it_ended(task)
+        stopped = _how_it_ended(task, event)
         if stopped:
             await self.machine.queue_manager.settle()
         self._publish(turn, stopped)
@@ -315,13 +315,15 @@ class Kernel:
             self._board.publish(turn.id, body)
 
 
-def _how_it_ended(task: asyncio.Task[None]) -> Stopped | None:
+def _how_it_ended(task: asyncio.Task[None], event: Event) -> Stopped | None:
     """Return what to tell about a turn that did not end by itself. A bug is logged whole and shown as one."""
     if task.cancelled():
         return Stopped("Stopped. What was shown is kept; say something to go on.", "cancelled", 130)
     error = task.exception()
     if error is None:
         return None
+    if isinstance(error, ProcessorError) and event.kind is EventKind.USER_MESSAGE:
+        return Stopped(f"{error} Your message is kept; /retry sends it again.", "error", error.exit_code)
     if isinstance(error, MemosError):
         return Stopped(str(error), "limit" if isinstance(error, LimitReached) else "error", error.exit_code)
     logging.getLogger(__name__).error("a turn failed", exc_info=error)

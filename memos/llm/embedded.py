@@ -61,7 +61,7 @@ class _MessageWaits(Exception):
 
 
 class EmbeddedProcessor:
-    """`builtin/tiny` or `gguf:PATH`, by way of llama.cpp and a call format that suits the model's size.
+    """A built-in model or `gguf:PATH`, by way of llama.cpp and a call format that suits the model's size.
 
     `weights` returns the path of the built-in model, fetching it first if need be; it is called in the worker thread
     and not at all for `gguf:PATH`. `token_states` (of the sentence embedder) is what the clerk reads sentences by.

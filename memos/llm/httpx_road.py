@@ -159,7 +159,7 @@ async def _bounded(begun: bytes, pieces: AsyncIterator[bytes]) -> bytes:
         body += piece
         if len(body) > _BODY_LIMIT_BYTES:
             what = f"The server's answer is longer than {_BODY_LIMIT_BYTES // 2**20} MiB; it was not read to its end."
-            raise ProcessorUnreachable(what, "send it again, or try another model.")
+            raise ProcessorUnreachable(what, "try again, or choose another model.")
     return bytes(body)
 
 

@@ -37,7 +37,7 @@ LINGER_S = 60.0
 """How long the process stays after the last one who held it has let go of it: it has 200 MB of memory."""
 
 _ENDED = "The process that speaks to providers for memos (litellm) ended unexpectedly."
-_AGAIN = "send it again, it is started anew."
+_AGAIN = "try again, it is started anew."
 
 
 @dataclass(eq=False, slots=True)

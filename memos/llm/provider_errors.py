@@ -77,7 +77,7 @@ _KEYS = (
     re.compile(r"(?<=[Bb]earer )[^\s'\"]+"),
     re.compile(r"(?<=[?&]key=)[^&\s'\"]+|(?<=api_key=)[^&\s'\"]+|(?<=api-key: )[^\s'\"]+|(?<=token=)[^&\s'\"]+"),
 )
-_AGAIN = "send it again; if it stays so, try another model."
+_AGAIN = "try again; if it stays so, choose another model."
 _START = "start the server, or check the address given as api_base."
 _CHECK_ADDRESS = "check the address given as api_base, and your network."
 _CHECK_WINDOW = "tell memos the real context window of this model, or choose a model with a larger one."
@@ -207,7 +207,7 @@ def _known_by_text(facts: ErrorFacts, quoted: str, who: str, model: str) -> Fail
         return Failure(ContextOverflow(what, _CHECK_WINDOW))
     if "ContentPolicyViolationError" in names or (status in (400, 403, None) and _FILTER.search(text)):
         what = f"The content filter of {who} stopped the request{quoted}"
-        return Failure(ContentFiltered(what, "put it in other words and send it again."))
+        return Failure(ContentFiltered(what, "put it in other words."))
     if _NO_PROVIDER.search(text):
         return Failure(unplaced_model(model))
     if _NO_KEY.search(text) and status in (None, 401, 500):
@@ -262,7 +262,7 @@ def _known_by_status(facts: ErrorFacts, quoted: str, who: str, model: str) -> Fa
 
 def _too_many(facts: ErrorFacts, quoted: str, who: str) -> Failure:
     wait_s = _seconds_asked(facts.headers)
-    when = f"wait {wait_s:.0f} s, then send it again." if wait_s else _AGAIN
+    when = f"wait {wait_s:.0f} s, then try again." if wait_s else _AGAIN
     return Failure(RateLimited(f"Too many requests at {who}{quoted}", when, wait_s), True, wait_s)
 
 

@@ -310,12 +310,10 @@ class RemoteProcessor:
         if wire.finish is None and decoder.is_empty:
             raise StreamCut(
                 f"{self._who} ended its answer before a word came.",
-                "send it again; if it stays so, check the address given as api_base.",
+                "try again; if it stays so, check the address given as api_base.",
             )
         if wire.finish in ("content_filter", "refusal"):
-            raise ContentFiltered(
-                f"The content filter of {self._who} stopped the reply.", "put it in other words and send it again."
-            )
+            raise ContentFiltered(f"The content filter of {self._who} stopped the reply.", "put it in other words.")
         return Finish.CUT if wire.finish is None else _FINISHES.get(wire.finish, Finish.STOP)
 
     # --- What a reply teaches ---------------------------------------------------------------------------------
@@ -362,9 +360,7 @@ class RemoteProcessor:
         if isinstance(error, TimeoutError):
             what = f"{self._who} sent nothing for {waited_s:g} s."
             # Not tried again by itself: a slow server would do the same work twice.
-            return Failure(
-                ProcessorUnreachable(what, "send it again, or allow more time under [timeouts] in config.toml.")
-            )
+            return Failure(ProcessorUnreachable(what, "try again, or allow more time under [timeouts] in config.toml."))
         if isinstance(error, MemosError):
             return Failure(error, passing=isinstance(error, StreamCut))
         return failure_of(error, self._who, self._model, [self._api_key] if self._api_key else [])

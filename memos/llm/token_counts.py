@@ -108,6 +108,8 @@ class TokenCounts:
         known = scales.load(model, endpoint) if scales else {}
         self._scales = {name: TokenScale.from_json(text) for name, text in known.items() if name != IMAGES}
         self._images = ImageScale.from_json(known.get(IMAGES, ""))
+        self._measured: tuple[PromptTokens, Prompt] | None = None
+        self._reported: tuple[Prompt, int | None] | None = None
 
     def load(self) -> None:
         """Load the tokenizer: 0.2 s once per process, for a worker thread."""
@@ -125,13 +127,19 @@ class TokenCounts:
         if tokenizer is ESTIMATE and 2 * rough > (self._window_tokens() or DEFAULT_WINDOW_TOKENS):
             tokenizer = offline_tokenizer.load()
             counts = _counts(prompt, tokenizer, self._cache)
-        return _scaled(counts, self._scale(tokenizer.name), self._images.factor, tokenizer.name)
+        tokens = _scaled(counts, self._scale_by(tokenizer), self._images.factor, tokenizer.name)
+        self._measured = tokens, prompt
+        return tokens
 
     def learn(self, measured: PromptTokens, usage: TokenUsage) -> None:
         """Learn from what the server reported for a prompt measured so."""
         reported = usage.prompt_tokens
         if reported is not None and usage.cached_tokens is not None and usage.cached_tokens > reported:
             return  # it counts only what it had not read before
+        # Where next to nothing is known of the words they get all that the pictures hardly can have cost.
+        of_words = None if reported is None else reported - int(self._images.least * measured.images)
+        if self._measured is not None and self._measured[0] is measured:
+            self._reported = self._measured[1], of_words
         scale = self._scale(measured.counted_by)
         if measured.images and reported is not None:
             words = scale.expected(measured.counted)
@@ -139,14 +147,21 @@ class TokenCounts:
             if doubt <= _KNOWN_BESIDE_IMAGES * measured.images:
                 self._learn_images(measured.images, reported - words + doubt)
                 return
-            # Next to nothing is known of the words: they get all that the pictures hardly can have cost.
-            reported -= int(self._images.least * measured.images)
-        if scale.learn(measured.counted, reported) and self._kept:
+        if scale.learn(measured.counted, of_words) and self._kept:
             self._kept.note(self._model, self._endpoint, measured.counted_by, scale.as_json())
 
     def _learn_images(self, estimated: int, counted: float) -> None:
         if self._images.learn(estimated, counted) and self._kept:
             self._kept.note(self._model, self._endpoint, IMAGES, self._images.as_json())
+
+    def _scale_by(self, tokenizer: Tokenizer) -> TokenScale:
+        """Return the scale of a tokenizer. One that was loaded only now learns from the newest report that there was:
+        the model is no unknown one because we begin to count better."""
+        scale, reported = self._scale(tokenizer.name), self._reported
+        if not scale.is_tried and reported is not None:
+            self._reported = None
+            scale.learn(_counts(reported[0], tokenizer, self._cache).counted, reported[1])
+        return scale
 
     def _scale(self, tokenizer: str) -> TokenScale:
         return self._scales.setdefault(tokenizer, TokenScale())

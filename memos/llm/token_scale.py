@@ -52,7 +52,8 @@ class TokenScale:
         self._errors: list[float] = []
         self._refused: list[int] = []
         self._last: tuple[int, int] | None = None
-        self._is_tried = False
+        self.is_tried = False
+        """Whether the model has answered a prompt that was counted so."""
         self._spread = _FIRST_SPREAD
         self._known: _Matrix | None = None
         self.factors = _PRIOR
@@ -72,7 +73,7 @@ class TokenScale:
         scale._observations = usable[-_KEPT:]
         scale._errors = [abs(error) for error in errors if math.isfinite(error)][-_RECENT:]
         scale._refused = refused[-_KEPT:]
-        scale._is_tried = bool(scale._observations)
+        scale.is_tried = bool(scale._observations)
         scale._fit()
         return scale
 
@@ -90,7 +91,7 @@ class TokenScale:
         More, up to 55 %, for a mixture of functions, words and calls unlike those that were reported, and before there
         was any answer.
         """
-        if not self._is_tried:
+        if not self.is_tried:
             return UNTRIED_MARGIN
         lately = UNKNOWN_MARGIN
         if len(self._errors) >= _TRUSTED_FROM:
@@ -100,7 +101,7 @@ class TokenScale:
 
     def learn(self, counted: Counted, reported: int | None) -> bool:
         """Learn from what the server reported for a prompt counted so; return whether anything was learned."""
-        self._is_tried = True
+        self.is_tried = True
         if reported is None or reported <= 0 or not _is_possible((*counted, reported)):
             return False
         if self._is_stuck(counted, reported):

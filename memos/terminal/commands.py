@@ -159,8 +159,8 @@ async def show_usage(context: CommandContext, argument: str) -> None:
 async def model(context: CommandContext, argument: str) -> None:
     """Show the model that answers and what is known of it, or switch to another one, after a check.
 
-    MODEL is any litellm id (openai/gpt-4.1, ollama_chat/llama3.2), builtin/tiny, or gguf:PATH. A model of the same
-    provider is asked at the same address, another one at its provider's, or where its server usually is on this
+    MODEL is any litellm id (openai/gpt-4.1, ollama_chat/llama3.2), builtin/tiny, builtin/small or gguf:PATH. One of the
+    same provider is asked at the same address, another one at its provider's, or where its server usually is on this
     computer; --api-base names an address ("" is the provider's own). The agent keeps its model after a restart.
     """
     models = context.session.models

@@ -10,12 +10,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support.able_model import able
 from support.fake_openai import Answer, FakeOpenAI, Request, say
 from support.listening import Listener
 
 from memos.cli import agent_models
 from memos.cli.agent_choice import Machinery, Wish, create_agent
 from memos.cli.boot import open_session
+from memos.cli.probing import Probing
 from memos.config import Places, write_config
 from memos.llm.catalogue import LocalServerKind
 from memos.messages import Notice, Said, Stopped
@@ -371,6 +373,7 @@ def test_an_address_that_is_named_wins_and_may_be_the_providers_own(home: Home, 
         ("anthropic/x", "ANTHROPIC_API_KEY is not set"),
         ("gguf:/nowhere.gguf", "/nowhere.gguf"),
         ("builtin/huge", "There is no built-in model builtin/huge."),
+        ("builtin/small", "1,117 MB from"),  # a gigabyte is not fetched in the middle of a conversation
         ("scripted:/nowhere.json", "cannot be read"),
     ],
 )
@@ -479,3 +482,32 @@ def test_from_a_server_to_the_model_inside_memos_and_back_the_history_stays_vali
     home.play(scene, model="openai/x", api_base=server.url)
     assert any("bees" in str(message) for message in server.requests[-1].messages)
     assert any(message.get("tool_calls") for message in server.requests[-1].messages)
+
+
+# --- what `/model` shows --------------------------------------------------------------------------------------
+
+
+def test_model_shows_the_format_in_use_and_what_real_turns_or_a_probe_have_shown(
+    home: Home, server: FakeOpenAI
+) -> None:
+    async def talk(desk: Desk) -> None:
+        before = await desk.command("/model")
+        assert "in the call format native. Nothing was seen of it yet" in before
+        await desk.listener.say("Hello.")
+        shown = (await desk.command("/model")).splitlines()
+        assert shown[0].startswith(f"openai/able answers at {server.url}. Its window is")
+        assert shown[1].startswith("Its functions are offered in the call format native. Seen of it, from real turns,")
+        assert "calls, native: obeyed" in shown and "images: ?" in shown
+
+    async def look(desk: Desk) -> None:
+        shown = await desk.command("/model")
+        assert "Seen of it, from a probe, last changed " in shown and "several calls in a reply: yes" in shown
+
+    flags = {"model": "openai/able", "api_base": server.url}
+    home.play(talk, **flags)
+    server.script = able
+    settings = home.machinery.settings(flags)
+    probing = Probing.of(settings, home.places, {})
+    probing.run(lambda done, count, name: None)
+    home.play(look, **flags)
+    server.violations.clear()  # the picture: this server takes text alone

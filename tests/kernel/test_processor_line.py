@@ -166,7 +166,7 @@ def test_after_the_last_one_the_first_error_is_told_with_what_was_tried(home: Ag
         assert stopped.exit_code == ProcessorRefused.exit_code
         assert stopped.reason == (
             "The script says: refused. Tried after it: b (no key), c (The script says: unreachable)."
-            " Next: this reply of the script fails on purpose."
+            " Next: this reply of the script fails on purpose. Your message is kept; /retry sends it again."
         )
         assert await listener.kernel.was_stopped()
 

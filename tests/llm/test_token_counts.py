@@ -14,7 +14,7 @@ from support.prompts import invented_prompt
 
 from memos.llm import offline_tokenizer
 from memos.llm.chat_messages import chat_messages, tools
-from memos.llm.offline_tokenizer import Tokenizer
+from memos.llm.offline_tokenizer import ESTIMATE, Tokenizer
 from memos.llm.token_counts import CountCache, TokenCounts, estimated
 from memos.llm.token_scale import UNTRIED_MARGIN
 from memos.messages import Counters, Prompt, PromptTokens, TokenUsage
@@ -226,3 +226,15 @@ def test_the_estimate_alone_counts_every_part_too() -> None:
     assert len(measured.queue) == len(prompt.queue)
     assert (measured.counted_by, measured.margin) == ("bytes", 0)
     assert abs(measured.total / (len(sent(prompt)) / 4) - 1) < 0.2
+
+
+def test_a_tokenizer_loaded_late_knows_what_was_reported_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt, counts = invented_prompt(7), TokenCounts("m", window_tokens=lambda: 1_000_000)
+    exact = offline_tokenizer.load()
+    monkeypatch.setattr(offline_tokenizer, "_loaded", [])
+    rough = counts.measure(prompt)
+    counts.learn(rough, TokenUsage(prompt_tokens=exact.count(sent(prompt))))
+    monkeypatch.setattr(offline_tokenizer, "_loaded", [exact])
+    measured = counts.measure(prompt)
+    assert (rough.counted_by, measured.counted_by) == (ESTIMATE.name, "cl100k_base")
+    assert measured.margin < UNTRIED_MARGIN * measured.total / 2

@@ -34,7 +34,7 @@ def _weights(subject: Subject) -> str:
     if builtin is None:
         return ""
     present = is_present(subject.places.cache, builtin)
-    return ", weights on disk" if present else f", {builtin.wheel_bytes / 1e6:,.0f} MB fetched at its first use"
+    return ", weights on disk" if present else f", {builtin.download_bytes / 1e6:,.0f} MB fetched at its first use"
 
 
 def key(subject: Subject) -> Findings:
