@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -137,3 +139,13 @@ def test_a_small_file_that_claims_billions_of_pixels_is_not_decoded(tmp_path: Pa
     head = part(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + part(b"IDAT", b"") + part(b"IEND", b""))
     assert "more than 100 million pixels" in refused(tmp_path / "bomb.png")
+
+
+def test_pillow_is_loaded_for_an_image_alone(tmp_path: Path) -> None:
+    path = picture(tmp_path / "cat.png")
+    code = (
+        "import sys, memos.cli.boot, memos.terminal.live_screen, memos.terminal.one_shot\n"
+        "from memos.memory.image_files import read_image\n"
+        f"assert 'PIL' not in sys.modules\nread_image({str(path)!r})\nassert 'PIL' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
