@@ -58,6 +58,8 @@ _NO_IMAGES = re.compile(
     r"|can only concatenate str \(not \W{0,2}list",
     re.IGNORECASE,
 )
+_NO_THOUGHTS = re.compile(r"does not support thinking", re.IGNORECASE)
+"""Ollama, of a model that cannot think, where `reasoning_effort` is set."""
 _FIELD = rf"\b({'|'.join(sorted(OPTIONAL_FIELDS | {'response_format'}))})\b"
 _NO = (
     r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|not supported|not permitted|not allowed|extra"
@@ -164,6 +166,8 @@ def refused_field(text: str) -> str:
     """Return which part of a request an endpoint's refusal is about, by its words; empty where it does not say."""
     if _NO_TOOLS.search(text):
         return "tools"
+    if _NO_THOUGHTS.search(text):
+        return "reasoning_effort"
     if found := _NO_FIELD.search(text):
         return str(next(filter(None, found.groups()))).lower()
     return ""

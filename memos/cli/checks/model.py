@@ -97,12 +97,9 @@ def _server(subject: Subject) -> str:
 
     Empty where the model is at its provider's own address.
     """
-    from memos.llm.catalogue import LOCAL_SERVERS, provider_of, redirection
+    from memos.llm.catalogue import local_address, redirection
 
-    prefix = provider_of(subject.model)
-    named = (kind for kind in LOCAL_SERVERS if kind.prefix in (prefix, f"{prefix}_chat") and prefix != "openai")
-    usual = next((f"http://127.0.0.1:{kind.port}{kind.api_path}" for kind in named), "")
-    return subject.settings.config.api_base or redirection(subject.model) or usual
+    return subject.settings.config.api_base or redirection(subject.model) or local_address(subject.model)
 
 
 def window(subject: Subject) -> Findings:
