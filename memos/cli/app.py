@@ -91,6 +91,9 @@ def run_command(
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Say one thing, print the reply, leave.")
     ] = None,
+    images: Annotated[
+        list[str] | None, typer.Option("--image", metavar="FILE", help="Show it an image, with -p; repeatable.")
+    ] = None,
     model: Model = None,
     api_base: ApiBase = None,
     persona: Annotated[
@@ -114,7 +117,15 @@ def run_command(
 
     flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
     flags = _translated(flags, endpoint_type, endpoint, llm_name)
-    return run(agent, flags=flags, prompt=prompt, new=new, read_only=read_only, take_over=take_over)
+    return run(
+        agent,
+        flags=flags,
+        prompt=prompt,
+        new=new,
+        read_only=read_only,
+        take_over=take_over,
+        images=images or (),
+    )
 
 
 @app.command("configure")

@@ -118,13 +118,24 @@ def _named_results(messages: Any) -> Iterator[dict[str, Any]]:
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message in Ollama's form: content is text, arguments are an object."""
+    """Return a message in Ollama's form: content is text, images stand beside it, arguments are an object."""
     kept = {name: value for name, value in message.items() if name not in ("thinking_blocks", "content", "tool_calls")}
     calls = [
         {"id": call["id"], "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
         for call in message.get("tool_calls") or ()
     ]
-    return {**kept, "content": message.get("content") or "", **({"tool_calls": calls} if calls else {})}
+    words, images = _words_and_images(message.get("content"))
+    beside = {"images": images} if images else {}
+    return {**kept, "content": words, **beside, **({"tool_calls": calls} if calls else {})}
+
+
+def _words_and_images(content: Any) -> tuple[str, list[str]]:
+    """Return a message's text, and its images as base64 without more: Ollama takes them beside the text."""
+    if not isinstance(content, list):
+        return content or "", []
+    words = "\n".join(part["text"] for part in content if part.get("type") == "text")
+    addresses = [part["image_url"]["url"] for part in content if part.get("type") == "image_url"]
+    return words, [address.partition(",")[2] for address in addresses]
 
 
 async def _lines(response: httpx.Response) -> AsyncIterator[str]:

@@ -19,6 +19,7 @@ from memos.llm.call_formats import CallFormat, Plain, format_named
 from memos.llm.call_grammar import lengths_within
 from memos.llm.capability_card import CapabilityCard, FormatName, KeptCards, card_of, learnt, told_change
 from memos.llm.catalogue import facts, is_redirected, price_table
+from memos.llm.chat_messages import blind
 from memos.llm.prices import cost_usd
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS
 from memos.llm.reply_decoder import ReplyDecoder
@@ -143,13 +144,19 @@ class RemoteProcessor:
         """Whether it can write a summary to order: any remote model is trusted to, and held to its form."""
         return True
 
+    @property
+    def sees(self) -> bool | None:
+        """What the card says: a probe has shown it a picture, or its endpoint has refused one."""
+        return self._card.images
+
     def measure(self, prompt: Prompt) -> PromptTokens:
         """Count by the offline tokenizer, corrected by what this model has reported."""
         return self._token_counts.measure(prompt)
 
     def learn(self, measured: PromptTokens, usage: TokenUsage) -> None:
-        """Correct later counts by what the provider reported."""
-        self._token_counts.learn(measured, usage)
+        """Correct later counts by what the provider reported, unless it was of a prompt without its pictures."""
+        if not (measured.images and self.sees is False):
+            self._token_counts.learn(measured, usage)
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the price by litellm's list; None for what it does not list, and for every server of one's own."""
@@ -238,6 +245,10 @@ class RemoteProcessor:
                         yield part
                 return
             except _Failed as failed:
+                if failed.failure.refuses == "images" and prompt.images:
+                    prompt = blind(prompt)
+                    yield Notice(self._sees_nothing())
+                    continue
                 if change := failed.mended or self._adapted(failed.failure, call_format.name):
                     yield Notice(change)
                     continue
@@ -330,6 +341,14 @@ class RemoteProcessor:
             self._without |= {failure.refuses}
             return f"{self._who} does not take {failure.refuses}; it is left out from now on."
         return ""
+
+    def _sees_nothing(self) -> str:
+        """Note on the card that the endpoint refused an image; return a sentence on what it gets in its place."""
+        self._keep(replace(self._card, images=False, seen_at=utc_now().isoformat(timespec="seconds")))
+        return (
+            f"{self._model} takes no images: it was sent their names and sizes in words instead. /model switches to a"
+            " model that sees; memos doctor --probe tries this one again."
+        )
 
     # --- Failures ---------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from memos.memory.index import builtin_embedder
 from memos.memory.indexer import BATCH_ROWS
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agents
-from memos.storage.database import Database
+from memos.storage.database import SCHEMA_VERSION, Database
 from memos.storage.model_notes import ModelNotes
 from memos.storage.vectors import VectorTable
 
@@ -285,7 +285,7 @@ def test_a_sound_store_is_counted(places: Places, capsys: pytest.CaptureFixture[
     home.keep("a passage")
     home.database.close()
     text = Visit(capsys)["store"]["text"]
-    assert text.startswith("sound (schema 3") and "3 messages, 1 passages" in text
+    assert text.startswith(f"sound (schema {SCHEMA_VERSION}") and "3 messages, 1 passages" in text
 
 
 def test_a_damaged_store_fails_and_the_rest_is_looked_at(places: Places, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,6 +80,14 @@ def test_what_is_sent_is_in_ollamas_own_words(server: FakeOllama) -> None:
     assert sent["messages"][3]["tool_name"] == "send_message"
 
 
+def test_images_stand_beside_the_words(server: FakeOllama) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    shown = {"role": "user", "content": [picture, {"type": "text", "text": "What is this?"}]}
+    chunks(server, ChatRequest((HISTORY[0], shown), TOOLS, window_tokens=4_096))
+    (sent,) = server.raw
+    assert (sent["messages"][1]["content"], sent["messages"][1]["images"]) == ("What is this?", ["iVBORw0KGgo="])
+
+
 @pytest.mark.parametrize(("effort", "name", "think"), [("none", "qwen3", False), ("high", "gpt-oss:20b", "high")])
 def test_how_much_to_think_is_a_degree_for_gpt_oss_alone(effort: str, name: str, think: object) -> None:
     with FakeOllama(lambda request: TWO) as server:
