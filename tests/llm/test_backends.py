@@ -7,6 +7,8 @@ wire. The table in `memos help backends` is made from what is run here.
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,14 +19,15 @@ from support.fake_answers import Answer, Call
 from support.fake_openai import Request
 from support.listening import Listener, running
 from support.minds import CHAIN, CHAINED, FACT, FOUND, GREETED, HELLO, SAVE, SAVED, SEARCH
-from support.wire_server import WireServer
+from support.pictures import picture
 
 from memos.cli.boot import processor_for
 from memos.config import Places, Settings
 from memos.kernel.control import Limits
 from memos.kernel.processor_line import ProcessorLine
 from memos.llm.remote_processor import RemoteProcessor
-from memos.messages import CallFinished, Notice, ReplyStored, RetryIn, Said, Stopped
+from memos.messages import CallFinished, Event, EventKind, Notice, ReplyStored, RetryIn, Said, Stopped
+from memos.storage.attachments import images_payload
 
 CASES = [(backend, case) for backend in BACKENDS for case in backend.cases]
 LIMITS = Limits(turn_seconds=60)
@@ -65,9 +68,17 @@ async def everyday(listener: Listener, home: AgentHome) -> None:
     assert FOUND in said_in(list(await listener.say(SEARCH)))
 
 
-def play(backend: Backend, server: WireServer, home: AgentHome, processor: RemoteProcessor) -> Listener:
-    """Play the conversation with a processor that is closed at the end."""
+async def show_a_picture(listener: Listener, path: Path) -> str:
+    """Say something with a picture, and return its bytes as every wire writes them: in base64."""
+    (image,) = await listener.kernel.attach([str(picture(path))])
+    await listener.post(Event(EventKind.USER_MESSAGE, HELLO, images_payload([image])))
+    return base64.b64encode(image.data).decode()
+
+
+def play(home: AgentHome, processor: RemoteProcessor, folder: Path) -> tuple[Listener, str]:
+    """Play the conversation with a processor that is closed at the end; return the listener and the picture shown."""
     kept: list[Listener] = []
+    shown: list[str] = []
 
     async def run() -> None:
         try:
@@ -75,11 +86,12 @@ def play(backend: Backend, server: WireServer, home: AgentHome, processor: Remot
             async with running(home.kernel(processor, LIMITS)) as listener:
                 kept.append(listener)
                 await everyday(listener, home)
+                shown.append(await show_a_picture(listener, folder / "bee.png"))
         finally:
             await processor.aclose()
 
     asyncio.run(run())
-    return kept[0]
+    return kept[0], shown[0]
 
 
 @pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "whole"])
@@ -92,9 +104,10 @@ def test_every_backend_does_the_everyday_in_every_format_it_obeys(
     with backend.serve() as server:
         home = agent_home(tmp_path)
         processor = processor_of(backend, server.url, tmp_path, call_format=case, streaming=streaming)
-        listener = play(backend, server, home, processor)
+        listener, shown = play(home, processor, tmp_path)
     assert server.violations == []
     assert listener.of(Stopped) == []
+    assert shown in json.dumps(server.raw[-1])
     notices = [notice.text for notice in listener.of(Notice)]
     assert len(notices) <= backend.notices, notices
     if case == "auto":

@@ -155,7 +155,7 @@ def table() -> str:
                 f"`{prefix}/…`",
                 *(_word(backend, name) for name in COLUMNS),
                 COLUMNS[backend.auto],
-                "not yet",
+                "yes",
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
