@@ -16,7 +16,8 @@ from support.backends import BACKENDS, HELP, Backend, page
 from support.fake_answers import Answer, Call
 from support.fake_openai import Request
 from support.listening import Listener, running
-from support.minds import CHAIN, CHAINED, FACT, FOUND, GREETED, HELLO, SAVE, SAVED, SEARCH
+from support.minds import CHAIN, CHAINED, FACT, FOUND, GREETED, HELLO, LOOK, SAVE, SAVED, SEARCH, SEEN
+from support.pictures import picture
 from support.wire_server import WireServer
 
 from memos.cli.boot import processor_for
@@ -24,7 +25,8 @@ from memos.config import Places, Settings
 from memos.kernel.control import Limits
 from memos.kernel.processor_line import ProcessorLine
 from memos.llm.remote_processor import RemoteProcessor
-from memos.messages import CallFinished, Notice, ReplyStored, RetryIn, Said, Stopped
+from memos.messages import CallFinished, Event, EventKind, Notice, ReplyStored, RetryIn, Said, Stopped
+from memos.storage.attachments import images_payload
 
 CASES = [(backend, case) for backend in BACKENDS for case in backend.cases]
 LIMITS = Limits(turn_seconds=60)
@@ -102,6 +104,31 @@ def test_every_backend_does_the_everyday_in_every_format_it_obeys(
     elif case == "native":
         assert processor.card.record(processor.format_name).obeyed, processor.card
     assert len(listener.of(RetryIn)) <= 1
+
+
+@pytest.mark.parametrize("backend", [backend for backend in BACKENDS if backend.sees], ids=lambda backend: backend.name)
+def test_a_model_that_sees_gets_an_image_on_every_wire(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in backend.environ.items():
+        monkeypatch.setenv(name, value)
+    path = picture(tmp_path / "cat.png")
+
+    async def run() -> str:
+        try:
+            async with running(agent_home(tmp_path).kernel(processor, LIMITS)) as listener:
+                await listener.say(HELLO)
+                images = await listener.kernel.attach([str(path)])
+                await listener.post(Event(EventKind.USER_MESSAGE, LOOK, images_payload(list(images))))
+                return said_in(list(listener.bodies))
+        finally:
+            await processor.aclose()
+
+    with backend.serve() as server:
+        processor = processor_of(backend, server.url, tmp_path)
+        assert SEEN in asyncio.run(run())
+    assert server.violations == []
+    assert server.requests[-1].pictures[0].startswith((b"\x89PNG", b"\xff\xd8"))
 
 
 def test_the_help_page_says_what_is_run_here() -> None:
