@@ -52,6 +52,8 @@ class Backend:
     auto: FormatName = NATIVE
     ignored: Sequence[FormatName] = ()
     by_litellm: bool = False
+    sees: bool = True
+    """Whether a model that sees gets images there."""
     notices: int = 0
     """How many sentences a first conversation shows on what was found out about it."""
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -123,6 +125,7 @@ BACKENDS: Sequence[Backend] = (
         FakeLlamafile,
         (SCHEMA, GRAMMAR, PROMPT),
         auto=GRAMMAR,
+        sees=False,
     ),
     Backend(
         "vllm",
@@ -155,7 +158,7 @@ def table() -> str:
                 f"`{prefix}/…`",
                 *(_word(backend, name) for name in COLUMNS),
                 COLUMNS[backend.auto],
-                "yes",
+                "yes" if backend.sees else "–",
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from support.fake_answers import Answer, new_call_id, pieces
+from support.fake_rules import picture_part
 from support.wire_server import Sent, WireServer, as_json
 
 
@@ -77,9 +78,11 @@ def _in_openais_form(body: Mapping[str, Any]) -> dict[str, Any]:
             for b in blocks
             if b["type"] == "tool_use"
         ]
+        images = [picture_part(block["source"]["data"]) for block in blocks if block["type"] == "image"]
         if text or calls:
             told = {"tool_calls": calls} if calls else {}
-            messages.append({"role": message["role"], "content": text or None, **told})
+            content = [{"type": "text", "text": text}, *images] if images else text or None
+            messages.append({"role": message["role"], "content": content, **told})
     tools = [{"function": {"name": tool["name"]}} for tool in body.get("tools") or ()]
     return {"model": body["model"], "messages": messages, **({"tools": tools} if tools else {})}
 

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from support.fake_answers import Answer, new_call_id, pieces
+from support.fake_rules import picture_part
 from support.minds import Mind, everyday
 from support.wire_server import Sent, WireServer, as_json
 
@@ -125,9 +126,11 @@ def _in_openais_form(body: Mapping[str, Any], model: str) -> dict[str, Any]:
         for result in (block["toolResult"] for block in message["content"] if "toolResult" in block):
             words = "".join(part.get("text", json.dumps(part.get("json"))) for part in result["content"])
             messages.append({"role": "tool", "tool_call_id": result["toolUseId"], "content": words})
+        images = [picture_part(block["image"]["source"]["bytes"]) for block in message["content"] if "image" in block]
         if text or calls:
             told = {"tool_calls": calls} if calls else {}
-            messages.append({"role": message["role"], "content": text or None, **told})
+            content = [{"type": "text", "text": text}, *images] if images else text or None
+            messages.append({"role": message["role"], "content": content, **told})
     tools = [
         {"function": {"name": t["toolSpec"]["name"]}}
         for t in (body.get("toolConfig") or {}).get("tools", ())

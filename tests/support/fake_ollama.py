@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from support.fake_answers import Answer, pieces
+from support.fake_rules import picture_part
 from support.minds import Mind, everyday
 from support.wire_server import Sent, WireServer, as_json
 
@@ -103,7 +104,9 @@ class FakeOllama(WireServer):
             ]
             if message["role"] == "tool" and not message.get("tool_name"):
                 self.violations.append("ollama: a result without the name of its function")
-            messages.append({**message, **({"tool_calls": calls} if calls else {})})
+            images = [picture_part(image) for image in message.get("images") or ()]
+            content = [{"type": "text", "text": message["content"]}, *images] if images else message["content"]
+            messages.append({**message, "content": content, **({"tool_calls": calls} if calls else {})})
         told = {"tools": body["tools"]} if body.get("tools") else {}
         told |= {"response_format": body["format"]} if body.get("format") else {}
         return {"model": body["model"], "messages": messages, "stream": body.get("stream", True), **told}

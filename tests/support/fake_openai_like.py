@@ -11,6 +11,7 @@ from typing import Any
 
 from support.fake_answers import Answer, new_call_id, pieces
 from support.fake_openai import Request
+from support.fake_rules import text_of
 from support.fake_wire import completion, frames
 from support.minds import Mind, everyday
 from support.wire_server import Sent, WireServer, as_json, sse
@@ -374,5 +375,5 @@ class FakeKobold(OpenAiLike):
 
     def _prompt(self, request: Request) -> str:
         heads = {"system": "\n### Instruction:\n", "user": "\n### Instruction:\n", "assistant": "\n### Response:\n"}
-        texts = [heads.get(m["role"], "") + str(m.get("content") or "") for m in request.messages]
+        texts = [heads.get(m["role"], "") + text_of(m) for m in request.messages]
         return "".join(texts) + "\n### Response:\n"

@@ -69,6 +69,13 @@ def pictures_of(message: Mapping[str, Any]) -> list[bytes]:
     return [base64.b64decode(url.partition(";base64,")[2], validate=True) for url in urls if isinstance(url, str)]
 
 
+def picture_part(data: str) -> dict[str, Any]:
+    """Return a picture in base64, as another wire carries it, as a part of a content in OpenAI's form."""
+    raw = base64.b64decode(data, validate=True)
+    kind = next((kind for kind, first in _FIRST_BYTES.items() if raw.startswith(first)), "image/unknown")
+    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
+
+
 def _picture_violations(message: Mapping[str, Any]) -> Iterator[str]:
     """Yield what breaks in a content with pictures: its parts, and the bytes behind each `data:` URL."""
     if message.get("role") != "user":

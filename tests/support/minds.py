@@ -17,6 +17,7 @@ from support.fake_openai import Request
 
 Mind = Callable[[Request], Answer]
 
+LOOK, SEEN = "What is in this picture?", "One picture."
 HELLO, SAVE, CHAIN, SEARCH = (
     "Hello!",
     "My dog is called Rex. Remember it.",
@@ -39,6 +40,8 @@ def everyday(request: Request) -> Answer:
         if not done:
             return _step("archival_memory_search", query="honey harvest")
         return _say(FOUND if "July" in newest_result(request) else "I found nothing.")
+    if wish == LOOK:
+        return _say(SEEN if len(request.pictures) == 1 else f"I see {len(request.pictures)} pictures.")
     return _say(GREETED)
 
 
