@@ -189,9 +189,11 @@ class AgentModels:
             )
         flushes = gauge.fill > settings.config.paging.flush_percent / 100
         model = processor.model
+        unseen = processor.sees is False and any(m.attachments for m in self._driven.machine.queue_manager.queue)
         return [
             f"{self._agent.name} goes on with {model}{_at(settings, model)}; its memory is the same.",
             *_consequences(processor, flushes=flushes),
+            *(["It sees no images: it gets the names and sizes of yours."] if unseen else ()),
         ]
 
     def _of_the_environment(self) -> list[str]:

@@ -49,6 +49,19 @@ ApiBase = Annotated[
     str | None, typer.Option("--api-base", metavar="URL", help="Address of an OpenAI-compatible server.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+EndpointType = Annotated[
+    str | None,
+    typer.Option("--model-endpoint-type", metavar="TYPE", help="As MemGPT names it: koboldcpp, ollama, groq, …"),
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--model-endpoint", metavar="URL", help="As MemGPT names it: the address of that server.")
+]
+LlmName = Annotated[
+    str | None,
+    typer.Option(
+        "--llm_name", "--llm-name", metavar="NAME", help="As AIOS names it, such as bedrock-anthropic-claude3-sonnet."
+    ),
+]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting by its dotted name; repeatable.")
 ]
@@ -78,6 +91,9 @@ def run_command(
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Say one thing, print the reply, leave.")
     ] = None,
+    images: Annotated[
+        list[str] | None, typer.Option("--image", metavar="FILE", help="Show it an image, with -p; repeatable.")
+    ] = None,
     model: Model = None,
     api_base: ApiBase = None,
     persona: Annotated[
@@ -96,13 +112,25 @@ def run_command(
         bool, typer.Option("--screen-reader", help="The same, and say in words what goes on.")
     ] = False,
     assignments: Assignments = None,
+    endpoint_type: EndpointType = None,
+    endpoint: Endpoint = None,
+    llm_name: LlmName = None,
 ) -> int:
     """Talk to an agent."""
     from memos.cli.run import run
 
     flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
     flags |= {f"terminal.{name}": True for name, on in (("plain", plain), ("screen_reader", screen_reader)) if on}
-    return run(agent, flags=flags, prompt=prompt, new=new, read_only=read_only, take_over=take_over)
+    flags = _translated(flags, endpoint_type, endpoint, llm_name)
+    return run(
+        agent,
+        flags=flags,
+        prompt=prompt,
+        new=new,
+        read_only=read_only,
+        take_over=take_over,
+        images=images or (),
+    )
 
 
 @app.command("configure")
@@ -114,11 +142,17 @@ def configure_command(
     show: Annotated[bool, typer.Option("--show", help="Print each setting and where it comes from.")] = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Try a newly chosen model before it is kept.")] = True,
     probe: Annotated[bool, typer.Option("--probe", help="Also find out what it can do, by a few small calls.")] = False,
+    endpoint_type: EndpointType = None,
+    endpoint: Endpoint = None,
+    llm_name: LlmName = None,
 ) -> int:
     """Choose a model, and change settings."""
     from memos.cli.configure import configure
 
-    return configure(assignments or [], non_interactive=non_interactive, show=show, test=test, probe=probe)
+    before = _flags(assignments)
+    after = _translated(before, endpoint_type, endpoint, llm_name)
+    meant = [f"{name}={value}" for name, value in after.items() if before.get(name) != value]
+    return configure([*(assignments or []), *meant], non_interactive=non_interactive, show=show, test=test, probe=probe)
 
 
 @app.command("list")
@@ -389,6 +423,31 @@ def locomo_to_jsonl_command(
     from memos.cli.bench.locomo import locomo_to_jsonl
 
     return locomo_to_jsonl(file, messages=messages, queries=queries)
+
+
+@app.command("help")
+def help_command(
+    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="What to read; the list if left out.")] = None,
+) -> int:
+    """Show a help topic, such as backends."""
+    from memos.cli.help import show_help
+
+    return show_help(topic)
+
+
+def _translated(
+    flags: dict[str, object], endpoint_type: str | None, endpoint: str | None, llm_name: str | None
+) -> dict[str, object]:
+    """Return the flags with models named in the words of other programs as memos names them, and say what they are."""
+    if not (endpoint_type or endpoint or llm_name or str(flags.get("model") or "").startswith("groq/")):
+        return flags
+    from memos.cli.names_of_others import OtherNames, translated
+    from memos.cli.printing import note
+
+    told, sentence = translated(flags, OtherNames(endpoint_type, endpoint, llm_name))
+    if sentence:
+        note(sentence)
+    return told
 
 
 def _flags(assignments: list[str] | None, **named: str | None) -> dict[str, object]:

@@ -193,7 +193,7 @@ def _gguf_rows(cache: Path) -> list[Row]:
 
 def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
     """Ask the endpoint the user configured; none, or one in the process, is not asked."""
-    from memos.llm.catalogue import LOCAL_PREFIXES, provider, provider_of
+    from memos.llm.catalogue import LOCAL_PREFIXES, local_address, provider, provider_of
     from memos.llm.discovery import list_endpoint_models, list_provider_models
 
     settings = Settings.resolve({}, environ, {}, read_config(places.config_file).given)
@@ -201,7 +201,7 @@ def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
     if not config.model or prefix in LOCAL_PREFIXES:
         return []
     key = endpoint_key(settings, places, environ)
-    rows = [_row(config.model, "configured", api_base=config.api_base)]
+    rows = [_row(config.model, "configured", api_base=config.api_base or local_address(config.model))]
     known = provider(prefix)
     if config.api_base:
         names = list_endpoint_models(config.api_base, prefix=prefix, key=key.value if key else None, timeout_s=5)

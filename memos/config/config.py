@@ -132,8 +132,8 @@ class Config:
     """All settings. An agent keeps the model, persona and human it was made with."""
 
     model: str = ""
-    """The model: any litellm id (openai/…, anthropic/…, ollama_chat/…), builtin/tiny, builtin/small, gguf:PATH or
-    scripted:PATH."""
+    """The model: any litellm id (openai/…, anthropic/…, ollama/…), koboldcpp/NAME, builtin/tiny, builtin/small,
+    gguf:PATH or scripted:PATH."""
 
     fallback_models: tuple[str, ...] = field(default=(), metadata={"sample": ("ollama_chat/llama3.2", "builtin/tiny")})
     """Models asked, in this order, where the first does not answer: each as for `model`, commas between them."""

@@ -122,6 +122,11 @@ class EmbeddedProcessor:
         """Whether it can write a summary to order: a clerk or companion of this size invents."""
         return False
 
+    @property
+    def sees(self) -> bool | None:
+        """Never: no projector of pictures is loaded beside the weights."""
+        return False
+
     async def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:
         """Stream progress while the model is got ready, then the step that comes next.
 

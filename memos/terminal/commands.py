@@ -12,7 +12,7 @@ from memos.errors import BadInput
 from memos.memory.working_context import Revision
 from memos.messages import Event, EventKind, utc_now
 from memos.safe_text import safe_line
-from memos.terminal import key_commands, queue_commands, search_commands
+from memos.terminal import image_commands, key_commands, queue_commands, search_commands
 from memos.terminal.amounts import sentence
 from memos.terminal.command_registry import (
     COMMANDS,
@@ -23,6 +23,7 @@ from memos.terminal.command_registry import (
     completions,
     find_command,
     is_command,
+    is_worth_keeping,
     may_be_command,
     obey,
     run_command,
@@ -38,7 +39,9 @@ __all__ = [
     "command",
     "completions",
     "find_command",
+    "image_commands",
     "is_command",
+    "is_worth_keeping",
     "key_commands",
     "may_be_command",
     "obey",
@@ -66,6 +69,7 @@ async def show_help(context: CommandContext, argument: str) -> None:
     for entry in sorted(COMMANDS.values(), key=lambda entry: entry.name):
         context.say(Text(f"{entry.usage:<{width}}  ", style="bold").append(entry.summary, style="not bold"))
     context.say("Enter sends, Alt-Enter or Ctrl-J begins a new line, //text sends a line that begins with a slash.")
+    context.say("@photo.png within a message shows that image; Tab completes the path, and a dropped file becomes one.")
     context.say("Ctrl-C stops a reply, twice leaves; Ctrl-D leaves. Everything is kept as it happens.")
 
 

@@ -63,17 +63,19 @@ def pick_model(menus: Menus, models: list[str], *, current: str, prefix: str) ->
 
 
 def reach_endpoint(api_base: str, *, prefix: str, key: str | None) -> tuple[str, list[str]]:
-    """Return the address that lists models, and the models there. An address without a path is tried with /v1 first.
+    """Return the address that lists models, and the models there; what was left out of its path is tried too.
 
     Raises: ProcessorRefused, ProcessorUnreachable, BadInput.
     """
     address = api_base.rstrip("/")
-    if urlsplit(address).path:
-        return address, list_endpoint_models(address, prefix=prefix, key=key)
-    try:
-        return f"{address}/v1", list_endpoint_models(f"{address}/v1", prefix=prefix, key=key)
-    except ProcessorRefused:
-        return address, list_endpoint_models(address, prefix=prefix, key=key)
+    refused: ProcessorRefused | None = None
+    for path in ("", "/v1") if urlsplit(address).path else ("/v1", "/api/v1", ""):
+        try:
+            return f"{address}{path}", list_endpoint_models(f"{address}{path}", prefix=prefix, key=key)
+        except ProcessorRefused as error:
+            refused = error if refused is None or not path else refused
+    assert refused is not None
+    raise refused
 
 
 def _model_title(model: str) -> str:

@@ -12,12 +12,15 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, TextIO
 
+from memos.errors import MemosError
 from memos.messages import Event, EventKind, TurnDone
 from memos.safe_text import storable
 from memos.terminal.announcer import Announcer
 from memos.terminal.commands import CommandContext, as_message, is_command, run_command
 from memos.terminal.consoles import make_console
+from memos.terminal.images import showing
 from memos.terminal.marks import WORDS
+from memos.terminal.mentions import Typed, mentions_images, read_mentions, with_dropped_path
 from memos.terminal.painter import Painter
 from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
 from memos.terminal.signals import signals_handled
@@ -93,12 +96,26 @@ class PlainLines:
             return
         if not self._stdin.isatty():
             self._painter.user_line(line)
+        if self._stdin.isatty():  # what a pipe says may be anybody's words: no file is read for them
+            line = with_dropped_path(line)
         if is_command(line):
             await run_command(self._commands, line)
         elif self._session.read_only:
             self._painter.notice(READ_ONLY)
+        elif self._stdin.isatty() and mentions_images(line):
+            await self._show_images(read_mentions(as_message(line)))
         else:
             self._post(Event(EventKind.USER_MESSAGE, storable(as_message(line))))
+
+    async def _show_images(self, typed: Typed) -> None:
+        try:
+            event, lines = await showing(self._session.kernel, typed.words, typed.paths)
+        except MemosError as error:
+            self._painter.notice(str(error))
+            return
+        for told in lines:
+            self._painter.notice(told)
+        self._post(event)
 
     def _post(self, event: Event) -> None:
         self._quiet.clear()
