@@ -167,16 +167,17 @@ class LiveScreen:
     # --- the prompt ------------------------------------------------------------------------------------
 
     def _make_prompt(self, colours: bool) -> PromptSession[str]:
+        completed = Condition(lambda: _may_be_completed(self._buffer.document.text_before_cursor))
         prompt: PromptSession[str] = PromptSession(
             message=self._message,
             prompt_continuation=" " * len(self._marks.user),
             history=_private_history(self._session),
             completer=_CommandCompleter(self._session),
-            complete_while_typing=Condition(lambda: _may_be_completed(self._buffer.document.text_before_cursor)),
+            complete_while_typing=completed,
             reserve_space_for_menu=_MENU_ROWS,
             # Without any rendition a suggestion could not be told from what was typed.
             auto_suggest=AutoSuggestFromHistory() if colours else None,
-            enable_history_search=Condition(lambda: not may_be_command(self._buffer.text)),
+            enable_history_search=~completed,  # prompt_toolkit has one or the other
             search_ignore_case=True,
             enable_suspend=True,
             vi_mode=self._session.screen.vi,
