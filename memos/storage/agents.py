@@ -123,6 +123,16 @@ class Agents:
                 (changes.get("model") or stored.model, json.dumps(settings), agent.id),
             )
 
+    def rename(self, agent: Agent, name: str) -> Agent:
+        """Store another name of this agent, and return it as it is now. Raises: BadInput."""
+        wanted = usable_name(name)
+        with self._database.transaction() as connection:
+            taken = self.find(wanted)
+            if taken and taken.id != agent.id:
+                raise BadInput(f'There is already an agent named "{taken.name}".', "choose another name")
+            connection.execute("UPDATE agents SET name = ? WHERE id = ?", (wanted, agent.id))
+        return self.reload(agent)
+
     def pause(self, agent: Agent, until: datetime) -> None:
         """Store until when no timed heartbeat may wake this agent."""
         with self._database.transaction() as connection:

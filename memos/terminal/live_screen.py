@@ -13,12 +13,12 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import Application
+from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -70,8 +70,10 @@ _STYLE = Style.from_dict(
 class LiveScreen:
     """One conversation on a terminal that can move its cursor."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, typed: Sequence[str] = ()) -> None:
+        """`typed` are lines that were typed for this agent while another one was left."""
         self._session = session
+        self._typed_before = typed
         colours = colours_wanted()
         self._output = make_screen_output(sys.stdout, colours)
         self._paper = io.StringIO()
@@ -85,13 +87,16 @@ class LiveScreen:
             tail_limit_rows=lambda: max(1, self._output.get_size().rows // 2 - len(self._waiting)),
         )
         self._commands = CommandContext(session, self._console, self._marks, self._leave, self._post, wrap=True)
+        self._commands.send, self._commands.lend = self._send, self._lend
         self._prompt = self._make_prompt(colours)
         self._typed: asyncio.Queue[str] = asyncio.Queue()
+        self._typed_later: list[str] = []
         self._command: asyncio.Task[None] | None = None
         self._waiting: deque[str] = deque()
         self._wake = asyncio.Event()
         self._stale = False
         self._begun = False
+        self._lent = False
         self._drawn: StyleAndTextTuples = []
         self._drawn_columns = 0
         self._rendered_columns = self._output.get_size().columns
@@ -144,6 +149,7 @@ class LiveScreen:
         app.invalidate = self._invalidate  # type: ignore[method-assign]
         with app.input.raw_mode():
             lines, rest = typed_ahead(sys.stdin)
+            lines = [*self._typed_before, *lines]
             app.before_render += lambda _: self._follow_resize()
             app.after_render += lambda _: self._begin(lines)
             with contextlib.suppress(EOFError):  # the terminal is gone
@@ -211,6 +217,8 @@ class LiveScreen:
 
     def _interrupt(self, buffer: Buffer) -> None:
         """Ctrl-C: stop what runs, else clear the line, else say how to leave; twice leaves."""
+        if self._lent:
+            return  # it is the editor's
         now = time.monotonic()
         if now - self._last_interrupt < TWICE_S:
             self._leave(130)
@@ -251,6 +259,9 @@ class LiveScreen:
         """Run commands, and what was typed behind them, in order."""
         while True:
             text = await self._typed.get()
+            if self._leaving:
+                self._typed_later.append(text)
+                continue
             if not is_command(text):
                 self._send(text)
                 continue
@@ -263,7 +274,22 @@ class LiveScreen:
                 self._painter.notice("Stopped.")
             else:
                 finished.result()
+            self._painter.call_agent(self._session.agent.name)
             self._show()
+
+    def unread(self) -> list[str]:
+        """Return the lines that were typed behind the command that left: they are for whoever comes next."""
+        waiting = [self._typed.get_nowait() for _ in range(self._typed.qsize())]
+        return [*self._typed_later, *waiting]
+
+    async def _lend(self, work: Callable[[], str]) -> str:
+        """Lend the terminal to an editor; what happens meanwhile is printed afterwards."""
+        self._lent = True
+        try:
+            with set_app(self._prompt.app):
+                return await run_in_terminal(work, in_executor=True)
+        finally:
+            self._lent = False
 
     def _send(self, text: str) -> None:
         message = storable(as_message(text))
@@ -340,7 +366,7 @@ class LiveScreen:
         self._console.width = self._output.get_size().columns
         self._draw()
         printed = self._paper.getvalue()
-        if not app.is_running or self._leaving:
+        if not app.is_running or self._leaving or self._lent:
             return  # it is printed when the prompt stands, or is gone
         if printed:
             self._paper.seek(0)

@@ -3,14 +3,17 @@
 import asyncio
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from support.agent_home import AgentHome, agent_home
 
+from memos.cli.agent_choice import Machinery, Wish
 from memos.cli.boot import StoredMemory
+from memos.cli.other_agents import OtherAgents
+from memos.config import Places, Settings
 from memos.errors import BadInput
 from memos.llm.scripted import ScriptedProcessor
 from memos.memory.message_rows import event_message
@@ -57,6 +60,15 @@ class Models:
         self.set += assignments
 
 
+async def checked(settings: Settings) -> None:
+    """A model that can be had."""
+
+
+async def lent(work: Callable[[], str]) -> str:
+    """The terminal is nobody's: there is none."""
+    return await asyncio.to_thread(work)
+
+
 class Desk:
     """A command context over a real agent; what it prints, posts and leaves with."""
 
@@ -66,6 +78,9 @@ class Desk:
         self.posted: list[Event] = []
         self.left: list[int] = []
         self.models = Models()
+        machinery = Machinery(Places.find({"MEMOS_HOME": str(folder)}), {}, self.home.database)
+        wish = Wish(flags={"model": "scripted:x", "memory.embedding": "none"})
+        self.agents = OtherAgents(machinery, self.home.agent, wish, self.home.recall, checked)
         memory = StoredMemory(self.home.memory, self.home.recall)
         kernel = self.home.kernel(ScriptedProcessor([]))
         operator = self.home.operator(kernel)
@@ -77,10 +92,16 @@ class Desk:
             self.models,
             self.home.ledger,
             self.home.finder,
+            self.agents,
+            lambda: [("model", "scripted", "agent"), ("terminal.greet", "true", "default")],
+            drafts_folder=folder / "drafts",
+            log_file=folder / "memos.log",
             read_only=read_only,
         )
         console = make_console(self.paper, colours=False, width_cells=200)
+        self.sent: list[str] = []
         self.context = CommandContext(self.session, console, DRAWN, self.left.append, self.posted.append)
+        self.context.send, self.context.lend = self.sent.append, lent
 
     def run(self, line: str) -> str:
         async def obey() -> None:
