@@ -60,8 +60,8 @@ class Agents:
         """
         agent = Agent(new_id(), usable_name(name), model, persona_name, human_name, settings=settings or {})
         with self._database.transaction() as connection:
-            if connection.execute("SELECT 1 FROM agents WHERE name = ?", (agent.name,)).fetchone():
-                raise BadInput(f'There is already an agent named "{agent.name}".', f"memos run {agent.name}")
+            if taken := self.find(agent.name):
+                raise BadInput(f'There is already an agent named "{taken.name}".', f"memos run {taken.name}")
             connection.execute(
                 "INSERT INTO agents (id, name, model, persona_name, human_name, settings, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
