@@ -247,10 +247,10 @@ class LiveScreen:
     # --- what was typed --------------------------------------------------------------------------------
 
     def _submit(self, text: str) -> None:
-        """Take a line: at once, unless a command is still at work, which keeps its place before it."""
+        """Take a line: at once, unless a command waits or works, which keeps its place before it, or has left."""
         if not text.strip():
             return
-        if self._command or is_command(text):
+        if self._command or not self._typed.empty() or self._leaving or is_command(text):
             self._typed.put_nowait(text)
         else:
             self._send(text)
