@@ -9,7 +9,8 @@ llm        the processor: call formats, streaming decoder, the models themselves
 functions  the system-call table: signature and docstring become a schema
 storage    SQLite and LanceDB opened safely: one writer, migrations, locks
 messages, errors, safe_text   the data that flows, what can go wrong, text that may meet a terminal
-config     settings, places and keys, read only by cli and the wizard; prompts/ words for the LLM
+config     settings, places and keys, read only by cli and the wizard
+prompts, help                 words for the LLM, and for the user (`memos help`)
 """
 
 __version__ = "0.1.0"

@@ -146,6 +146,22 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture as it is kept and sent. `hash` is the sha256 of `data`, `name` that of its file without the folder.
+
+    `scaled_from` is the width and height of the file where they were larger.
+    """
+
+    hash: str
+    media_type: str
+    width: int
+    height: int
+    name: str
+    data: bytes
+    scaled_from: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """A labelled part of working context that the LLM always sees. `limit_chars` counts characters of `value`."""
 
@@ -180,7 +196,7 @@ class Prompt:
 
     `queue` is in order of `seq`, begins with an event, and holds exactly one result for every call. `profile` says
     where the blocks stand: before the queue, or, `small`, beside the newest event. `purpose` is what is wanted: the
-    next step, or a summary in plain text.
+    next step, or a summary in plain text. `images` are the pictures that the queue's `attachments` name, by hash.
     """
 
     instructions: str
@@ -191,6 +207,7 @@ class Prompt:
     summary: str = ""
     profile: Profile = "full"
     purpose: Literal["chat", "summarise"] = "chat"
+    images: Mapping[str, Image] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +231,7 @@ class PromptTokens:
     counters, and in profile `small` the blocks' place). `frame` is what stands around the parts: roles, separators,
     that state. `counted_by` names the tokenizer; `exact` says whether it is the model's own. `margin` is how far off
     the sum may be; it is kept free beside the reply. `counted` is what the tokenizer said before anything learned of
-    the model was applied: functions, words, calls.
+    the model was applied: functions, words, calls; `images` the same of the pictures in the queue.
     """
 
     instructions: int
@@ -227,6 +244,7 @@ class PromptTokens:
     exact: bool = False
     margin: int = 0
     counted: tuple[int, int, int] = (0, 0, 0)
+    images: int = 0
 
     @property
     def fixed(self) -> int:
@@ -367,10 +385,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is going on while nothing else shows: a phase, and how far it is where that is known (0 to 1)."""
+    """What is going on while nothing else shows: a phase, and how far it is where that is known (0 to 1).
+
+    `detail` is what changes while the phase stays the same: how much, how fast, how long yet.
+    """
 
     phase: str
     fraction: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
     from memos.config import Places
 
+_YOUNG_OBJECTS = 20_000
+"""So many new objects make Python look for garbage among them; its own 700 cost a start a twentieth."""
 EXIT_OK, EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run memos with these arguments (those of the process when None) and return the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [*(sys.argv[1:] if arguments is None else arguments)]  # `list` is a module here once it was imported
     os.umask(0o077)  # everything written from here on is the user's alone
     # pydantic, which typer uses, looks through every installed package for plug-ins: a tenth of the start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -59,6 +61,8 @@ def _dispatch(words: list[str]) -> int:
         command.main(prog_name="memos")
     try:  # not `command.main`: it would turn a closed pipe and Ctrl-C into exit codes of its own
         with command.make_context("memos", words) as context:
+            gc.freeze()
+            gc.set_threshold(_YOUNG_OBJECTS)  # commands import further parts, which live to the end too
             gc.enable()
             code = command.invoke(context)
     except typer.Exit as error:

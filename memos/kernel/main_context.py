@@ -9,8 +9,8 @@ Source: Packer et al. 2023, §2.1 and §2.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from memos.errors import ContextOverflow
@@ -20,12 +20,14 @@ from memos.kernel.executor import RESULT_LIMIT_CHARS
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.shortening import shortened, weight
 from memos.kernel.summariser import BY_MEMOS, NoSummary, extract, limit_chars, summarise
+from memos.llm.chat_messages import blind
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS, Processor
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
 from memos.messages import (
     Counters,
     Evicted,
+    Image,
     Message,
     Notice,
     OutputBody,
@@ -37,6 +39,7 @@ from memos.messages import (
     utc_now,
 )
 from memos.prompts import system_instructions
+from memos.storage.attachments import Attachments, image_names
 from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall
 
@@ -52,6 +55,9 @@ beginning."""
 _RESULT_SHARE = 4
 """The results of one reply take one part in so many of the room that the queue has."""
 _CHARS_PER_TOKEN = 3
+_MESSAGES_WITH_IMAGES = 3
+"""The newest messages with images keep them; of older ones names and sizes stay. Pictures cost thousands of tokens, and
+are sent anew with each step."""
 _REFUSALS = 4
 """So often in a row a prompt that a provider refused as too long is made shorter and sent again: to half of it."""
 _AFTER_A_REFUSAL = 0.85
@@ -126,6 +132,8 @@ class MainContext:
         self.paging = paging
         """How the queue is paged; may be changed between steps."""
         self._summary_processor = summary_processor
+        self._attachments = Attachments(database)
+        self._images: dict[str, Image] = {}
         self._caps: dict[str, int] = {}
         self._refusals = 0
         self._asked: set[str] = set()
@@ -142,6 +150,8 @@ class MainContext:
             self._asked.add(processor.model)
             publish(Progress("asking for the model's window"))
             await processor.find_window()
+        for message in self._with_images()[:-_MESSAGES_WITH_IMAGES]:
+            await self._queue_manager.shorten(replace(message, attachments=()))
         while True:
             prompt, gauge = await self.measured(processor)
             if processor.window_tokens is None and gauge.fill >= self.paging.warn_at:  # now it matters
@@ -154,17 +164,21 @@ class MainContext:
     async def measured(self, processor: Processor) -> tuple[Prompt, Gauge]:
         """Return the prompt as it would be now, and what it costs; nothing is paged out for it."""
         blocks, counts = await self._database.run(lambda: (self._working_context.blocks(), self._recall.counts()))
+        images = await self._images_of_queue()
         window = self._window_of(processor)
         profile = profile_for(window)
         prompt = Prompt(
             instructions=system_instructions(profile),
             functions=self._table.schemas_for(profile),
             blocks=blocks,
-            queue=tuple(self._queue_manager.queue),
+            queue=tuple(_as_far_as_there(message, images) for message in self._queue_manager.queue),
             counters=Counters(utc_now().astimezone(), *counts),
             summary=self._queue_manager.summary,
             profile=profile,
+            images=images,
         )
+        if processor.sees is False:
+            prompt = blind(prompt)
         tokens = processor.measure(prompt)
         reply = self.paging.reply_tokens or min(window // _REPLY_SHARE, DEFAULT_WINDOW_TOKENS)
         return prompt, Gauge(tokens, window, min(reply, window // 2))
@@ -267,12 +281,31 @@ class MainContext:
         for tokens, message in sorted(zip(tokens_of, queue, strict=True), key=lambda pair: -pair[0]):
             if tokens <= above_tokens:
                 return False
+            if message.attachments:
+                await self._queue_manager.shorten(replace(message, attachments=()))
+                self._tell_once(message.id, _unseen_notice(message), publish)
+                return True
             keep = max(_LEAST_TOKENS, tokens - excess - _LEAST_TOKENS)
             if shorter := shortened(message, weight(message) * keep // tokens):
                 await self._queue_manager.shorten(shorter)
                 self._tell_once(message.id, _shortened_notice(message), publish)
                 return True
         return False
+
+    # --- images --------------------------------------------------------------------------------------------
+
+    def _with_images(self) -> list[Message]:
+        """Return the messages of the queue that still show images, in order."""
+        return [message for message in self._queue_manager.queue if message.attachments]
+
+    async def _images_of_queue(self) -> dict[str, Image]:
+        """Return the images that messages of the queue show; they are read from disk once."""
+        wanted = {hash_ for message in self._with_images() for hash_ in message.attachments}
+        missing = wanted - self._images.keys()
+        if missing:
+            self._images |= await self._database.run(lambda: self._attachments.load(missing))
+        self._images = {hash_: image for hash_, image in self._images.items() if hash_ in wanted}
+        return dict(self._images)
 
     # --- the window ----------------------------------------------------------------------------------------
 
@@ -286,6 +319,11 @@ class MainContext:
             publish(Notice(words))
 
 
+def _as_far_as_there(message: Message, images: Mapping[str, Image]) -> Message:
+    """Return a message as it can be shown: without its images where the bytes of one are gone."""
+    return message if images.keys() >= set(message.attachments) else replace(message, attachments=())
+
+
 def profile_for(window_tokens: int) -> Profile:
     """Return the layout of prompts for a window of that size."""
     return "small" if window_tokens <= SMALL_WINDOW_TOKENS else "full"
@@ -296,6 +334,11 @@ def _unknown_window_notice(processor: Processor) -> str:
         f"The window of {processor.model} is unknown; memos reckons with {DEFAULT_WINDOW_TOKENS:,} tokens."
         " To change that: memos configure --set window_tokens=…"
     )
+
+
+def _unseen_notice(message: Message) -> str:
+    names = "; ".join(image_names(message))
+    return f"There is no room for a picture in the model's window: it gets its name and size ({names})."
 
 
 def _shortened_notice(message: Message) -> str:

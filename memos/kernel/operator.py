@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from memos.errors import BadInput
 from memos.kernel.control import Turn
@@ -14,6 +15,7 @@ from memos.memory.message_rows import rethought, reworded, spoken_words, thought
 from memos.memory.prompt_records import Grounds, PromptRecords, Source
 from memos.memory.working_context import Revision, WorkingContext
 from memos.messages import Block, Event, EventKind, Evicted, FunctionSchema, Message, Notice, OutputBody, new_id
+from memos.storage.attachments import IMAGES_KEY
 from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall
 
@@ -39,6 +41,8 @@ class TakenBack:
     """What `/undo` took back: the user's words, how many messages, edits and passages, and what it had to leave."""
 
     words: str
+    images: Mapping[str, Any]
+    """What the payload of the user's message held of its images."""
     messages: int
     edits: int
     passages: int
@@ -117,14 +121,15 @@ class Operator:
                 left += self._working_context.changed_since(turn_id)
                 edits += len(self._working_context.take_back(turn_id))
             passages = sum(self._archival.take_back(turn_id, by) for turn_id in turns)
-            return TakenBack(taken[0].content, len(taken), edits, passages, left)
+            images = {key: value for key, value in taken[0].payload.items() if key == IMAGES_KEY}
+            return TakenBack(taken[0].content, images, len(taken), edits, passages, left)
 
         return await self._queue_manager.take_back(taken, by, effects)
 
     async def retry(self) -> TakenBack:
         """Take back the last turn as `undo` does, and say the same words again. Raises: BadInput."""
         taken = await self.undo()
-        self._kernel.post(Event(EventKind.USER_MESSAGE, taken.words))
+        self._kernel.post(Event(EventKind.USER_MESSAGE, taken.words, taken.images))
         return taken
 
     async def edit_block(self, label: str, before: str, value: str) -> Revision | None:

@@ -6,16 +6,19 @@ Source: Packer et al. 2023, §2.2.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from memos.kernel.control import Turn
+from memos.memory.image_files import read_image
 from memos.memory.message_rows import event_message, local_offset, reply_message
 from memos.memory.prompt_records import FOUND, PromptRecords
 from memos.memory.recall_storage import RecallStorage
-from memos.messages import Event, EventKind, FunctionResult, Message, MessageState, Reply, new_id, utc_now
+from memos.messages import Event, EventKind, FunctionResult, Image, Message, MessageState, Reply, new_id, utc_now
 from memos.storage.agents import Agent, Agents
+from memos.storage.attachments import Attachments
 from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall, UsageLedger
 
@@ -34,6 +37,7 @@ class QueueManager:
         self._recall = recall
         self._ledger = UsageLedger(database)
         self._prompts = PromptRecords(database, agent.id)
+        self._attachments = Attachments(database)
         self.agent = agent
         self.session = new_id()
         """The sitting, from start to end of this process: rows of one sitting lend each other weight in search."""
@@ -78,6 +82,12 @@ class QueueManager:
         stored = await self._database.run(lambda: self._recall.append(message))
         self.note(stored)
         return stored
+
+    async def keep_images(self, paths: Sequence[str]) -> Sequence[Image]:
+        """Read image files and store them, before a message may show them. Raises: BadInput, and nothing is stored."""
+        images = await asyncio.to_thread(lambda: [read_image(path) for path in paths])
+        await self._database.run(lambda: self._attachments.keep(images))
+        return images
 
     async def defer(self, event: Event) -> None:
         """Store an event that comes while a turn runs, for a later turn."""

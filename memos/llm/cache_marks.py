@@ -55,7 +55,10 @@ def _marked(message: ChatMessage) -> ChatMessage:
     """Return a message with a mark: a result as a whole, for it is one block to the provider; else its words."""
     if message["role"] == "tool":
         return {**message, "cache_control": _MARK}
-    return {**message, "content": [_marked_text(message["content"])]}
+    content = message["content"]
+    if isinstance(content, list):  # pictures, then words
+        return {**message, "content": [*content[:-1], _marked_text(content[-1]["text"])]}
+    return {**message, "content": [_marked_text(content)]}
 
 
 def _marked_text(text: str) -> ChatMessage:

@@ -147,6 +147,15 @@ def format_named(
     return FORMATS[name]
 
 
+def first_format(model: str) -> FormatName | None:
+    """Return the format that a kind of server is asked in first; None for the usual order.
+
+    koboldcpp holds every model to a grammar and streams it; its tools cost a second inference, and come at the end.
+    llamafile has llama.cpp's grammars, and ignores tools.
+    """
+    return FormatName.GRAMMAR if model.startswith(("koboldcpp/", "llamafile/")) else None
+
+
 FORMATS: Mapping[FormatName, CallFormat] = {
     call_format.name: call_format for call_format in (Native(), JsonSchema(), Grammar(), JsonPrompt(), Plain())
 }

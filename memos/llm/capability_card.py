@@ -95,8 +95,10 @@ class CapabilityCard:
         """Return how a format has gone so far."""
         return self.formats.get(name, FormatRecord())
 
-    def best(self) -> FormatName:
-        """Return the format for the next reply."""
+    def best(self, first: FormatName | None = None) -> FormatName:
+        """Return the format for the next reply: `first` before all others, where nothing speaks against it."""
+        if first and self.record(first).usable:
+            return first
         if self.record(FormatName.GRAMMAR).obeyed and not self.record(FormatName.NATIVE).usable:
             return FormatName.GRAMMAR
         return next((name for name in LADDER if self.record(name).usable), FormatName.PLAIN)
@@ -145,8 +147,9 @@ def card_of(kept: KeptCards | None, model: str, endpoint: str) -> CapabilityCard
 
 def learnt(card: CapabilityCard, name: FormatName, seen: Seen, reply: Reply, *, streamed: bool) -> CapabilityCard:
     """Return the card after a reply to a prompt that offered functions in the format `name`."""
-    how = _how_used(card.record(name), name, seen, reply)
-    if how is not None and not (how == "obeyed" and card.record(name).usable and card.record(name).obeyed):
+    record = card.record(name)
+    how = _how_used(record, name, seen, reply)
+    if how is not None and not (how == "obeyed" and record.obeyed and not record.failures and not record.refused):
         card = card.after(name, how)  # the count of obeyed calls is of no use beyond one: no write at every turn
     calls = max(seen.native_calls, seen.text_calls)
     return replace(
@@ -198,9 +201,9 @@ def _monologue(card: CapabilityCard, seen: Seen) -> dict[str, Any]:
     return {"silent_calls": silent, "monologue": "argument" if silent >= FAILURES_ALLOWED else None}
 
 
-def told_change(before: CapabilityCard, after: CapabilityCard, model: str) -> str:
-    """Return one sentence where the best format is another one now; empty where it is not."""
-    old, new = before.best(), after.best()
+def told_change(before: CapabilityCard, after: CapabilityCard, model: str, first: FormatName | None = None) -> str:
+    """Return one sentence where the best format is another one now; empty where it is not. `first` as for `best`."""
+    old, new = before.best(first), after.best(first)
     if old is new:
         return ""
     why = "refuses" if after.record(old).refused else f"did not keep to, {FAILURES_ALLOWED} times,"

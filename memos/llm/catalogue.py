@@ -120,13 +120,16 @@ LOCAL_SERVERS: tuple[LocalServerKind, ...] = (
     LocalServerKind("LM Studio", 1234, "lm_studio"),
     LocalServerKind("llama.cpp", 8080, "openai"),
     LocalServerKind("vLLM", 8000, "hosted_vllm"),
-    LocalServerKind("koboldcpp", 5001, "openai"),
+    LocalServerKind("koboldcpp", 5001, "koboldcpp"),
 )
+
+_NOT_LOOKED_FOR = (LocalServerKind("llamafile", 8080, "llamafile"),)
+"""What answers at the port of another kind in the same way."""
 
 LOCAL_PREFIXES = frozenset({"builtin", "gguf", "scripted"})
 """Model strings that never leave the process."""
 
-KEYLESS_PREFIXES = frozenset({"ollama", "ollama_chat", "lm_studio", "hosted_vllm", "llamafile"})
+KEYLESS_PREFIXES = frozenset({"ollama", "ollama_chat", "lm_studio", "hosted_vllm", "llamafile", "koboldcpp"})
 """Providers that are usually one's own computer and want no key."""
 
 
@@ -219,12 +222,31 @@ def openai_address(model: str, api_base: str = "") -> str:
     Empty where its provider has a form of its own, or nobody knows it.
     """
     prefix = provider_of(model)
-    known = provider(prefix)
-    local = next((kind for kind in LOCAL_SERVERS if kind.prefix == prefix and kind.api_path), None)
-    if not (known and known.address) and local is None and prefix not in ("openai", "llamafile"):
+    known, local = provider(prefix), local_kind(prefix)
+    if local is not None:
+        return local_address(model, api_base) if local.api_path else ""
+    if not (known and known.address) and prefix != "openai":
         return ""
-    usual = known.address if known else f"http://127.0.0.1:{local.port}{local.api_path}" if local else ""
-    return api_base or redirection(model) or usual
+    return api_base or redirection(model) or (known.address if known else "")
+
+
+def local_kind(prefix: str) -> LocalServerKind | None:
+    """Return the kind of server that a prefix names; None for `openai`, which names no kind, and for providers."""
+    prefix = "ollama_chat" if prefix == "ollama" else prefix
+    kinds = (*LOCAL_SERVERS, *_NOT_LOOKED_FOR)
+    return next((kind for kind in kinds if kind.prefix == prefix != "openai"), None)
+
+
+def local_address(model: str, api_base: str = "") -> str:
+    """Return the address of the user's own server that a model string names: as set, by the environment, or as usual.
+
+    Empty for models that are not of a kind people run themselves. An address without a path gets the kind's.
+    """
+    kind = local_kind(provider_of(model))
+    if kind is None:
+        return ""
+    address = (api_base or redirection(model) or f"http://127.0.0.1:{kind.port}").rstrip("/")
+    return address if urlsplit(address).path.strip("/") else address + kind.api_path
 
 
 def name_at_endpoint(model: str) -> str:
@@ -235,6 +257,7 @@ def name_at_endpoint(model: str) -> str:
 def redirection(model: str) -> str:
     """Return the address that the environment names for a provider, as litellm would follow it; empty for none."""
     prefix = model.partition("/")[0].upper() if "/" in model else "OPENAI"
+    prefix = "OLLAMA" if prefix == "OLLAMA_CHAT" else prefix
     names = () if prefix == "AZURE" else (f"{prefix}_API_BASE", f"{prefix}_BASE_URL")
     return next(filter(None, (os.environ.get(name, "").strip() for name in names)), "")
 

@@ -9,10 +9,12 @@ Source: Packer et al. 2023, §2.1 (main context), §2.3 (events); design: "Promp
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any
@@ -24,11 +26,13 @@ from memos.messages import (
     EventKind,
     FunctionCall,
     FunctionSchema,
+    Image,
     Message,
     MessageState,
     Prompt,
 )
 from memos.safe_text import storable
+from memos.storage.attachments import IMAGES_KEY, image_names
 
 ChatMessage = dict[str, Any]
 
@@ -66,12 +70,43 @@ def laid_out(prompt: Prompt, row_in_chat: Callable[[Message], list[ChatMessage]]
     newest = next((m.id for m in reversed(prompt.queue) if m.role == "user"), None)
     for row in prompt.queue:
         if row.id != newest or row.role != "user":
-            messages += row_in_chat(row)
+            messages += _with_images(row_in_chat(row), row, prompt.images)
         else:
             packet = event_packet(row, newest_state(prompt.counters, prompt.blocks))
             content = f"{blocks}\n\n{packet}" if prompt.profile == "small" and blocks else packet
-            messages.append({"role": "user", "content": content})
+            messages += _with_images([{"role": "user", "content": content}], row, prompt.images)
     return messages
+
+
+def blind(prompt: Prompt) -> Prompt:
+    """Return `prompt` for a model that sees no images: names and sizes stand in their place."""
+    queue = tuple(replace(row, attachments=()) if row.attachments else row for row in prompt.queue)
+    return replace(prompt, queue=queue, images={})
+
+
+def _with_images(messages: list[ChatMessage], row: Message, images: Mapping[str, Image]) -> list[ChatMessage]:
+    """Return the one message of an event with its pictures before its words; without any its content stays a string,
+    which is all that some gateways take."""
+    pictures = [_picture_part(images[hash_]) for hash_ in row.attachments if hash_ in images]
+    if not pictures:
+        return messages
+    return [{**message, "content": content_parts([*pictures, message["content"]])} for message in messages]
+
+
+def content_parts(contents: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return contents (text, a part, or parts) as the parts of one content."""
+    parts: list[dict[str, Any]] = []
+    for content in contents:
+        if isinstance(content, str):
+            parts.append({"type": "text", "text": content})
+        else:
+            parts += [content] if isinstance(content, dict) else content
+    return parts
+
+
+def _picture_part(image: Image) -> dict[str, Any]:
+    data = base64.b64encode(image.data).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{data}"}}
 
 
 def row_messages(row: Message) -> list[ChatMessage]:
@@ -109,7 +144,9 @@ def event_packet(event: Message, state: Mapping[str, Any] | None = None) -> str:
     if event.content:
         packet[_TEXT_KEYS.get(kind, "message")] = event.content
     for key in sorted(event.payload):
-        if key != _OFFSET_KEY and key not in packet:
+        if key == IMAGES_KEY:
+            packet[key] = [name if event.attachments else f"[{name}: not in view]" for name in image_names(event)]
+        elif key != _OFFSET_KEY and key not in packet:
             packet[key] = event.payload[key]
     offset_min = event.payload.get(_OFFSET_KEY)
     packet["time"] = local_time(event.created_at, offset_min if isinstance(offset_min, int) else None)

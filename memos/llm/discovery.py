@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from memos.errors import BadInput, ProcessorRefused, ProcessorUnreachable
-from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider, facts
+from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider, facts, local_address
+from memos.llm.ollama_road import root_of
 from memos.llm.quick_httpx import is_loopback, spare_unused_parts
 from memos.safe_text import safe_line
 
@@ -56,7 +57,7 @@ def list_models(
     if not _is_address(url):
         raise BadInput(f"{url!r:.200} is not the address of a server.", "for example: http://127.0.0.1:8080/v1")
     names = asyncio.run(_ask_models(url, _headers(key, key_style), timeout_s))
-    return _ranked([f"{prefix}/{name}" for name in names])
+    return _ranked([_model_string(prefix, name) for name in names])
 
 
 def list_provider_models(provider: Provider, key: str, *, timeout_s: float = 10) -> list[str]:
@@ -69,8 +70,13 @@ def list_provider_models(provider: Provider, key: str, *, timeout_s: float = 10)
 
 def list_endpoint_models(api_base: str, *, prefix: str, key: str | None = None, timeout_s: float = 10) -> list[str]:
     """Ask the server at `api_base` for its models, as its kind is asked. As `list_models`."""
-    path = "/api/tags" if prefix in ("ollama", "ollama_chat") else "/models"
-    return list_models(api_base.rstrip("/") + path, key=key, prefix=prefix, timeout_s=timeout_s)
+    ollama = prefix in ("ollama", "ollama_chat")
+    url = (
+        f"{root_of(api_base)}/api/tags"
+        if ollama
+        else f"{local_address(f'{prefix}/', api_base) or api_base.rstrip('/')}/models"
+    )
+    return list_models(url, key=key, prefix=prefix, timeout_s=timeout_s)
 
 
 def _is_address(url: str) -> bool:
@@ -122,7 +128,7 @@ async def _ask_local(kind: LocalServerKind, timeout_s: float) -> LocalServer | N
         names = await _ask_models(address + kind.models_path, {}, timeout_s)
     except (ProcessorRefused, ProcessorUnreachable):
         return None  # something else listens there
-    models = _ranked([f"{kind.prefix}/{name}" for name in names])
+    models = _ranked([_model_string(kind.prefix, name) for name in names])
     return LocalServer(kind.title, address + kind.api_path, tuple(models))
 
 
@@ -202,6 +208,11 @@ def _model_names(answer: Any) -> list[str] | None:
     names = [row.get("id") or row.get("name") for row in chatting]
     usable = [name.removeprefix("models/") for name in names if isinstance(name, str) and _usable(name)]
     return list(dict.fromkeys(usable))
+
+
+def _model_string(prefix: str, name: str) -> str:
+    """Return the model string of a name in a list; koboldcpp's names begin with our prefix already."""
+    return name if name.startswith("koboldcpp/") and prefix == "koboldcpp" else f"{prefix}/{name}"
 
 
 def _embeds(row: dict[str, Any]) -> bool:

@@ -61,7 +61,7 @@ class _MessageWaits(Exception):
 
 
 class EmbeddedProcessor:
-    """`builtin/tiny` or `gguf:PATH`, by way of llama.cpp and a call format that suits the model's size.
+    """A built-in model or `gguf:PATH`, by way of llama.cpp and a call format that suits the model's size.
 
     `weights` returns the path of the built-in model, fetching it first if need be; it is called in the worker thread
     and not at all for `gguf:PATH`. `token_states` (of the sentence embedder) is what the clerk reads sentences by.
@@ -120,6 +120,11 @@ class EmbeddedProcessor:
     @property
     def summarises(self) -> bool:
         """Whether it can write a summary to order: a clerk or companion of this size invents."""
+        return False
+
+    @property
+    def sees(self) -> bool | None:
+        """Never: no projector of pictures is loaded beside the weights."""
         return False
 
     async def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from memos.errors import BadInput, ProcessorUnreachable
+from memos.errors import ProcessorUnreachable
+from memos.llm.api_paths import api_path_beside, is_wrong_path
 from memos.llm.event_stream import EventStream
-from memos.llm.quick_httpx import is_loopback, spare_unused_parts
-from memos.llm.road import CallPiece, ChatRequest, Chunk, NoUsableAnswer, WireError
+from memos.llm.road import AddressMended, CallPiece, ChatRequest, Chunk, NoUsableAnswer, WireError
+from memos.llm.wire_client import WireClient
 from memos.messages import TokenUsage
 
 if TYPE_CHECKING:
@@ -27,22 +29,28 @@ _MARK = b"\xef\xbb\xbf"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How a line of a stream begins."""
 _LINES_OF_A_TEXT = 1_000
+_STATUS = re.compile(r"([45]\d\d): ")
 _BODY_LIMIT_BYTES = 8 * 1024 * 1024
-_KEEP_ALIVE_S = 120.0
-"""How long an idle connection is kept: people think between two messages."""
 _AFTERWORD_S = 0.05
 
 
 class HttpxRoad:
     """One model, `name`, at one address such as `http://127.0.0.1:8080/v1`; usable from one event loop at a time."""
 
-    def __init__(self, name: str, address: str, key: str | None = None, *, connect_timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        key: str | None = None,
+        *,
+        connect_timeout_s: float = 10.0,
+        mends_address: bool = False,
+    ) -> None:
+        """`mends_address`: the address was typed by a person, so that its path may not be the one that is meant."""
         self._name = name
         self._address = address.rstrip("/")
-        self._key = key
-        self._connect_timeout_s = connect_timeout_s
-        self._client: httpx.AsyncClient | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client = WireClient(address, key, connect_timeout_s)
+        self._may_mend = mends_address
 
     @property
     def is_ready(self) -> bool:
@@ -51,22 +59,31 @@ class HttpxRoad:
 
     async def warm_up(self) -> None:
         """Import httpx and make the client, before the first message."""
-        await asyncio.to_thread(_import_httpx)
-        self._client_here()
+        await self._client.warm_up()
 
     async def check(self) -> None:
         """Find out whether the address and the key can be sent at all. Raises: BadInput."""
-        if self._key and not (self._key.isascii() and self._key.isprintable()):
-            raise BadInput("The key has characters in it that no key has.", "paste it again: memos configure")
+        self._client.check()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
-        """Ask once, as `Road.stream` says.
+        """Ask once, as `Road.stream` says. Raises: WireError, NoUsableAnswer, AddressMended, httpx.HTTPError."""
+        try:
+            async with aclosing(self._asked(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except WireError as error:
+            if self._may_mend and is_wrong_path(error):
+                self._may_mend = False
+                await self._mend(error)
+            raise
 
-        Raises: WireError, NoUsableAnswer, ProcessorUnreachable, httpx.HTTPError.
-        """
-        client = self._client_here()
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _asked(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         body = json.dumps(self._body(request), ensure_ascii=False).encode("utf-8", "replace")
-        async with client.stream("POST", f"{self._address}/chat/completions", content=body) as response:
+        async with self._client.here().stream("POST", f"{self._address}/chat/completions", content=body) as response:
             if response.status_code != 200:
                 text = (await _bounded_body(response)).decode("utf-8", "replace")
                 error = error_of(_parsed(text), response.status_code, dict(response.headers))
@@ -77,37 +94,14 @@ class HttpxRoad:
             async for chunk in _answer(response):
                 yield chunk
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.aclose()
-
-    def _client_here(self) -> httpx.AsyncClient:
-        """Return the client of this event loop: its connections belong to the loop they were opened in."""
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            self._client, self._loop = self._new_client(), loop
-        return self._client
-
-    def _new_client(self) -> httpx.AsyncClient:
-        spare_unused_parts()
-        import httpx
-
-        address = urlsplit(self._address)
-        loopback = is_loopback(address.hostname or "")
-        headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
-        if self._key:
-            headers["authorization"] = f"Bearer {self._key}"
-        return httpx.AsyncClient(
-            headers=headers,
-            # How long silence may last is measured by the caller, who knows whether a first word has come.
-            timeout=httpx.Timeout(None, connect=self._connect_timeout_s),
-            limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE_S),
-            trust_env=not loopback,
-            # Reading the certificates costs as much as a request.
-            verify=address.scheme == "https",
-        )
+    async def _mend(self, error: WireError) -> None:
+        """Look for the path of the chat API at the same server. Raises: AddressMended where it was found."""
+        found = await api_path_beside(self._client.here(), self._address)
+        if found:
+            before, self._address = self._address, found
+            raise AddressMended(
+                f"Nothing answers chats at {before}; {found} does, and is used. Set api_base to it to spare the search."
+            ) from error
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self._name, "messages": list(request.messages), **request.params}
@@ -124,11 +118,6 @@ class HttpxRoad:
         if request.grammar:
             body["grammar"] = request.grammar
         return {name: value for name, value in body.items() if name not in request.without}
-
-
-def _import_httpx() -> None:
-    spare_unused_parts()
-    import httpx  # noqa: F401
 
 
 async def _answer(response: httpx.Response) -> AsyncGenerator[Chunk]:
@@ -267,10 +256,12 @@ def error_of(value: Any, status: int | None, headers: Mapping[str, str]) -> Wire
         return None
     entry = told if isinstance(told, dict) else value
     words = entry.get("message") or entry.get("detail") or (told if isinstance(told, str) else None)
+    if isinstance(words, dict):  # koboldcpp: {"detail": {"msg": …, "type": …}}
+        words = words.get("msg") or words
     kinds = [str(entry[key]) for key in ("code", "type") if isinstance(entry.get(key), str)]
     text = words if isinstance(words, str) else json.dumps(words if words is not None else entry, ensure_ascii=False)
-    code = entry.get("code")
-    number = code if status is None and type(code) is int and 400 <= code < 600 else status
+    text += _of_the_provider(entry.get("metadata"))
+    number = status if status is not None else _status_within(entry.get("code"), text)
     failed = entry.get("failed_generation")
     return WireError(
         text if not kinds else f"{text} ({', '.join(dict.fromkeys(kinds))})",
@@ -278,6 +269,22 @@ def error_of(value: Any, status: int | None, headers: Mapping[str, str]) -> Wire
         headers,
         failed_generation=failed if isinstance(failed, str) else "",
     )
+
+
+def _status_within(code: Any, text: str) -> int | None:
+    """Return the status that an error with status 200 names: as its code, or before its words, as Bedrock's gateway."""
+    if type(code) is int and 400 <= code < 600:
+        return code
+    said = _STATUS.match(text)
+    return int(said[1]) if said else None
+
+
+def _of_the_provider(metadata: Any) -> str:
+    """Return who failed behind a router, and its words (OpenRouter: `metadata`); empty where nobody is named."""
+    if not isinstance(metadata, dict) or not metadata.get("provider_name"):
+        return ""
+    raw = metadata.get("raw")
+    return f" ({metadata['provider_name']}{f': {raw}' if raw else ''})"
 
 
 def chunk_of(value: Mapping[str, Any]) -> Chunk:

@@ -12,7 +12,15 @@ from typing import Any
 
 from memos.functions.table import HEARTBEAT_ARGUMENT
 from memos.llm.call_grammar import ARGUMENTS, FUNCTION, THOUGHTS, Lengths
-from memos.llm.chat_messages import CUT_OFF, ChatMessage, laid_out, result_packet, row_messages, sendable_arguments
+from memos.llm.chat_messages import (
+    CUT_OFF,
+    ChatMessage,
+    content_parts,
+    laid_out,
+    result_packet,
+    row_messages,
+    sendable_arguments,
+)
 from memos.messages import FunctionCall, FunctionSchema, Message, MessageState, Prompt
 from memos.prompts import json_call_instructions
 from memos.safe_text import storable
@@ -130,10 +138,15 @@ def _alternating(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
     merged: list[ChatMessage] = []
     for message in messages:
         if merged and merged[-1]["role"] == message["role"]:
-            merged[-1] = {**message, "content": f"{merged[-1]['content']}\n{message['content']}"}
+            merged[-1] = {**message, "content": _joined(merged[-1]["content"], message["content"])}
         else:
             merged.append(message)
     return merged
+
+
+def _joined(first: Any, second: Any) -> Any:
+    both_text = isinstance(first, str) and isinstance(second, str)
+    return f"{first}\n{second}" if both_text else content_parts([first, second])
 
 
 def _compact(value: object) -> str:

@@ -5,7 +5,7 @@ Until it is loaded (0.2 s), and where a later litellm no longer brings the file,
 
 from __future__ import annotations
 
-import base64
+import binascii
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -68,9 +68,9 @@ def _read() -> Tokenizer | None:
     try:
         import tiktoken
 
-        rows = (line.split() for line in path.read_bytes().splitlines() if line)
-        ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
-        if len(ranks) != _RANKS:
+        words = path.read_bytes().split()  # token and rank in turn, in the order of the ranks
+        ranks = dict(zip(map(binascii.a2b_base64, words[::2]), range(_RANKS), strict=True))
+        if len(ranks) != _RANKS or int(words[-1]) != _RANKS - 1:
             return None
         # Without special tokens: what the user or a document writes is text, whatever it looks like.
         encoding = tiktoken.Encoding(name=NAME, pat_str=_WORDS, mergeable_ranks=ranks, special_tokens={})

@@ -34,6 +34,7 @@ from memos.messages import (
     ReplyPart,
     new_id,
 )
+from memos.storage.attachments import words_and_images
 
 SLOTS = 1
 SLOT = 0
@@ -218,7 +219,7 @@ def _block(block: Block) -> str:
 def _lines(row: Message) -> list[str]:
     match row.role:
         case "user":
-            words = row.content or ("The person is here." if row.kind is EventKind.LOGIN else "")
+            words = words_and_images(row) or ("The person is here." if row.kind is EventKind.LOGIN else "")
             return [f"Event {row.kind or EventKind.USER_MESSAGE}: {_one_line(words)}\n"]
         case "tool":
             return [f"Result {'Failed' if row.ok is False else 'OK'}: {_one_line(row.content)}\n"]

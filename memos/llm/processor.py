@@ -36,6 +36,11 @@ class Processor(Protocol):
         """Whether it can write a summary to order: a prompt of the purpose `summarise`, answered in plain text."""
         ...
 
+    @property
+    def sees(self) -> bool | None:
+        """Whether it takes images; None where nobody knows: then they are sent, and a refusal tells."""
+        ...
+
     def infer(self, prompt: Prompt) -> AsyncIterator[ReplyPart]:
         """Stream the reply to `prompt`: pieces as they arrive, then one `Reply`, last.
 

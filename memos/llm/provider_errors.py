@@ -47,6 +47,19 @@ _NO_TOOLS = re.compile(
     r"|(tools?|function[ _]call\w*|tool[ _](use|call\w*))\W{0,3} (is|are) not (supported|enabled|available)",
     re.IGNORECASE,
 )
+_NO_IMAGES = re.compile(
+    # OpenAI (roboflow/awesome-openai-vision-api-experiments#11); Ollama (ollama/ollama#17301), LM Studio, Bedrock;
+    # llama.cpp (ggml-org/llama.cpp#15377, #13566); OpenRouter (nexu-io/nexu#733); vLLM, twice; DeepSeek; Groq and
+    # gateways that take text alone (vercel/ai#2837); llamafile (#298); llama-cpp-python (#1168).
+    r"image_url is only supported|(not|n't) support[^.]{0,40}\b(images?|image_url|vision|multi-?modal)"
+    r"|images?( \w+)? (is|are) not (supported|enabled|allowed)|no endpoints found that support image"
+    r"|not a multi-?modal model|at most 0 image|unknown variant \W?image_url"
+    r"|content.{0,60}(must|should) be a (valid )?string|not compiled for multi-?modal"
+    r"|can only concatenate str \(not \W{0,2}list",
+    re.IGNORECASE,
+)
+_NO_THOUGHTS = re.compile(r"does not support thinking", re.IGNORECASE)
+"""Ollama, of a model that cannot think, where `reasoning_effort` is set."""
 _FIELD = rf"\b({'|'.join(sorted(OPTIONAL_FIELDS | {'response_format'}))})\b"
 _NO = (
     r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|not supported|not permitted|not allowed|extra"
@@ -88,7 +101,7 @@ class Failure:
     passing: bool = False
     retry_after_s: float | None = None
     refuses: str = ""
-    """What of the request the endpoint does not take: `tools`, `response_format`, or another field of the body."""
+    """What of the request the endpoint does not take: `tools`, `images`, `response_format`, or another field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +156,8 @@ def failure_of(error: BaseException, who: str, model: str, secrets: Iterable[str
     """Tell what `error` means. `who` names the provider or endpoint; `secrets` never appear in the sentence."""
     facts = ErrorFacts.of(error)
     failure = _failure_of(facts, who, model, secrets)
+    if _NO_IMAGES.search(facts.text):  # whatever the status: llama.cpp's is 500, OpenRouter's 404
+        return replace(failure, refuses="images")
     refused = type(failure.error) is ProcessorRefused
     return replace(failure, refuses=refused_field(facts.text)) if refused else failure
 
@@ -151,6 +166,8 @@ def refused_field(text: str) -> str:
     """Return which part of a request an endpoint's refusal is about, by its words; empty where it does not say."""
     if _NO_TOOLS.search(text):
         return "tools"
+    if _NO_THOUGHTS.search(text):
+        return "reasoning_effort"
     if found := _NO_FIELD.search(text):
         return str(next(filter(None, found.groups()))).lower()
     return ""

@@ -19,10 +19,11 @@ from memos.llm.call_formats import CallFormat, Plain, format_named
 from memos.llm.call_grammar import lengths_within
 from memos.llm.capability_card import CapabilityCard, FormatName, KeptCards, card_of, learnt, told_change
 from memos.llm.catalogue import facts, is_redirected, price_table
+from memos.llm.chat_messages import blind
 from memos.llm.prices import cost_usd
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS
 from memos.llm.reply_decoder import ReplyDecoder
-from memos.llm.road import NO_KEY, OPTIONAL_FIELDS, ChatRequest, Chunk, Road
+from memos.llm.road import NO_KEY, OPTIONAL_FIELDS, AddressMended, ChatRequest, Chunk, Road
 from memos.llm.server_window import window_of
 from memos.llm.token_counts import KeptScales, TokenCounts
 from memos.messages import (
@@ -70,7 +71,8 @@ class Patience:
 
 class RemoteProcessor:
     """One model behind an endpoint, by way of a road. `model` is the string the user chose, `api_base` the server's
-    address where it is the user's own, `call_format` one of `FormatName` or `auto`."""
+    address where it is the user's own, `call_format` one of `FormatName` or `auto`, which begins with `first_format`
+    where a kind of server is known to do best with it."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class RemoteProcessor:
         params: Mapping[str, Any] | None = None,
         stream: bool = True,
         call_format: str = "auto",
+        first_format: FormatName | None = None,
         signed_thoughts: bool = False,
         patience: Patience = Patience(),
         notes: KeptNotes | None = None,
@@ -95,6 +98,7 @@ class RemoteProcessor:
         self._params = dict(params or {})
         self._stream = stream
         self._chosen = None if call_format == "auto" else FormatName(call_format)
+        self._first = first_format
         self._signed_thoughts = signed_thoughts
         self._patience = patience
         self._notes = notes
@@ -118,7 +122,7 @@ class RemoteProcessor:
     @property
     def format_name(self) -> FormatName:
         """The call format of the next reply: the user's choice, or what the card says is best."""
-        return self._chosen or self._card.best()
+        return self._chosen or self._card.best(self._first)
 
     @property
     def window_tokens(self) -> int | None:
@@ -140,13 +144,19 @@ class RemoteProcessor:
         """Whether it can write a summary to order: any remote model is trusted to, and held to its form."""
         return True
 
+    @property
+    def sees(self) -> bool | None:
+        """What the card says: a probe has shown it a picture, or its endpoint has refused one."""
+        return self._card.images
+
     def measure(self, prompt: Prompt) -> PromptTokens:
         """Count by the offline tokenizer, corrected by what this model has reported."""
         return self._token_counts.measure(prompt)
 
     def learn(self, measured: PromptTokens, usage: TokenUsage) -> None:
-        """Correct later counts by what the provider reported."""
-        self._token_counts.learn(measured, usage)
+        """Correct later counts by what the provider reported, unless it was of a prompt without its pictures."""
+        if not (measured.images and self.sees is False):
+            self._token_counts.learn(measured, usage)
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the price by litellm's list; None for what it does not list, and for every server of one's own."""
@@ -235,7 +245,11 @@ class RemoteProcessor:
                         yield part
                 return
             except _Failed as failed:
-                if change := self._adapted(failed.failure, call_format.name):
+                if failed.failure.refuses == "images" and prompt.images:
+                    prompt = blind(prompt)
+                    yield Notice(self._sees_nothing())
+                    continue
+                if change := failed.mended or self._adapted(failed.failure, call_format.name):
                     yield Notice(change)
                     continue
                 wait_s = self._wait_before_retry(failed.failure, attempt)
@@ -266,6 +280,7 @@ class RemoteProcessor:
             stream=self._stream,
             without=self._without,
             stable_chars=request.stable_chars if prompt.purpose == "chat" else 0,
+            window_tokens=self.window_tokens or DEFAULT_WINDOW_TOKENS,
         )
 
     async def _attempt(self, prompt: Prompt, call_format: CallFormat) -> AsyncGenerator[ReplyPart]:
@@ -282,7 +297,7 @@ class RemoteProcessor:
         except Exception as error:
             failure = self._failure(error, wire.limit_s)
             if decoder.is_empty:
-                raise _Failed(failure) from error
+                raise _Failed(failure, str(error) if isinstance(error, AddressMended) else "") from error
             yield Notice(failure.error.what)
             finish = Finish.CUT
         finally:
@@ -314,18 +329,26 @@ class RemoteProcessor:
         if after == before:
             return ""
         self._keep(replace(after, seen_at=utc_now().isoformat(timespec="seconds")))
-        return "" if self_chosen else told_change(before, after, self._model)
+        return "" if self_chosen else told_change(before, after, self._model, self._first)
 
     def _adapted(self, failure: Failure, name: FormatName) -> str:
         """Leave out what the endpoint does not take, for good; return a sentence on it, empty where that is not it."""
         if failure.refuses in _REFUSABLE.get(name, ()) and self._chosen is None:
             before = self._card
             self._keep(replace(before.after(name, "refused"), seen_at=utc_now().isoformat(timespec="seconds")))
-            return told_change(before, self._card, self._model)
+            return told_change(before, self._card, self._model, self._first)
         if failure.refuses in OPTIONAL_FIELDS and failure.refuses not in self._without:
             self._without |= {failure.refuses}
             return f"{self._who} does not take {failure.refuses}; it is left out from now on."
         return ""
+
+    def _sees_nothing(self) -> str:
+        """Note on the card that the endpoint refused an image; return a sentence on what it gets in its place."""
+        self._keep(replace(self._card, images=False, seen_at=utc_now().isoformat(timespec="seconds")))
+        return (
+            f"{self._model} takes no images: it was sent their names and sizes in words instead. /model switches to a"
+            " model that sees; memos doctor --probe tries this one again."
+        )
 
     # --- Failures ---------------------------------------------------------------------------------------------
 
@@ -358,11 +381,12 @@ class RemoteProcessor:
 
 
 class _Failed(Exception):
-    """One attempt failed before anything was streamed."""
+    """One attempt failed before anything was streamed. `mended` says what the road has changed, if it did."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, mended: str = "") -> None:
         super().__init__(str(failure.error))
         self.failure = failure
+        self.mended = mended
 
 
 class _Wire:

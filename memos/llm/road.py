@@ -28,7 +28,8 @@ class ChatRequest:
     `tools` is in the chat API's form. `params` are the sampling parameters under OpenAI's names (`temperature`,
     `top_p`, `max_tokens`, `seed`, `reasoning_effort`). `schema` is a JSON schema that the answer must fit, `grammar`
     the same as GBNF; a wire that knows neither ignores or refuses them. `without` names fields of the body that the
-    endpoint does not take. `stable_chars` is how much of the system message never changes.
+    endpoint does not take. `stable_chars` is how much of the system message never changes. `window_tokens` is the
+    window that is reckoned with, for servers that must be told; 0 leaves it to them.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -39,6 +40,7 @@ class ChatRequest:
     stream: bool = True
     without: frozenset[str] = frozenset()
     stable_chars: int = 0
+    window_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,13 @@ class WireError(Exception):
 
 class NoUsableAnswer(Exception):
     """An endpoint answered with something that is no reply: a web page, half of a JSON text."""
+
+
+class AddressMended(Exception):
+    """The endpoint was found under another path of the same server: from now on that one is asked.
+
+    Its text is one sentence for the user. The request is to be made again.
+    """
 
 
 class Road(Protocol):

@@ -139,6 +139,11 @@ class ScriptedProcessor:
         """Whether the script has, or had, a summary."""
         return self._summarises
 
+    @property
+    def sees(self) -> bool | None:
+        """As a large model would: the pictures are in the prompts it keeps."""
+        return True
+
     def measure(self, prompt: Prompt) -> PromptTokens:
         """Count by the estimate from bytes, always alike: a script has no tokenizer that could be missed."""
         return estimated(prompt)

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from memos.llm.ollama_road import root_of
+from memos.llm.processor import DEFAULT_WINDOW_TOKENS
 from memos.llm.quick_httpx import is_loopback, spare_unused_parts
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ T = TypeVar("T")
 
 _ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 _SMALLEST, _LARGEST = 256, 100_000_000
-_OLLAMA_DEFAULT_TOKENS = 4_096
-"""What Ollama gives a model whose own window is larger, unless told otherwise; what lies before it is dropped."""
 _OLLAMA_PREFIXES = ("ollama", "ollama_chat")
 _OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 _MODEL_KEYS = ("max_model_len", "loaded_context_length", "context_length", "context_window", "max_context_length")
@@ -67,30 +67,32 @@ async def _asked(
 
 
 async def _ollama(client: httpx.AsyncClient, address: str, name: str) -> int | None:
-    """Ask for what is loaded, then for what would be."""
-    loaded = await _json(client, f"{address}/api/ps")
-    for row in _rows(loaded, "models"):
-        if name in (row.get("name"), row.get("model")) and (window := _tokens(row.get("context_length"))):
-            return window
-    card = await _json(client, f"{address}/api/show", {"model": name})
-    if not isinstance(card, dict):
-        return None
-    if chosen := _OLLAMA_PARAMETER.search(str(card.get("parameters") or "")):
-        return _tokens(int(chosen[1]))
-    facts = card.get("model_info")
-    entries = facts.items() if isinstance(facts, dict) else ()
-    trained = _first(value for key, value in entries if str(key).endswith(".context_length"))
-    return min(trained, _OLLAMA_DEFAULT_TOKENS) if trained else None
+    """Return the window to ask Ollama for: what the model is set to or loaded with, else what most machines bear.
+
+    Each request says it (`num_ctx`), so that it is true whatever the server would do by itself.
+    """
+    root = root_of(address)
+    loaded, card = await asyncio.gather(
+        _json(client, f"{root}/api/ps"), _json(client, f"{root}/api/show", {"model": name})
+    )
+    rows = (row for row in _rows(loaded, "models") if {name, f"{name}:latest"} & {row.get("name"), row.get("model")})
+    in_use = _first(row.get("context_length") for row in rows)
+    chosen = _OLLAMA_PARAMETER.search(str(_mapping(card).get("parameters") or ""))
+    facts = _mapping(_mapping(card).get("model_info"))
+    trained = _first(value for key, value in facts.items() if str(key).endswith(".context_length"))
+    usual = _tokens(int(chosen[1])) if chosen else trained and min(trained, DEFAULT_WINDOW_TOKENS)
+    return max(filter(None, (in_use, usual)), default=None)
 
 
 async def _openai_like(client: httpx.AsyncClient, api_base: str, name: str) -> int | None:
     """Ask llama.cpp, koboldcpp and LM Studio in their own ways, and the list of models; what is in use goes first."""
     root = api_base.removesuffix("/v1")
+    listed_at = f"{api_base}/models" if urlsplit(api_base).path else f"{root}/v1/models"
     props, kobold, studio, models = await asyncio.gather(
         _json(client, f"{root}/props"),
         _json(client, f"{root}/api/extra/true_max_context_length"),
         _json(client, f"{root}/api/v0/models"),
-        _json(client, f"{api_base}/models"),
+        _json(client, listed_at),
     )
     settings = _mapping(_mapping(props).get("default_generation_settings"))
     told = [settings.get("n_ctx"), _mapping(props).get("n_ctx"), _mapping(kobold).get("value")]

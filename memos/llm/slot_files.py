@@ -87,10 +87,19 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
+def files_of(folder: Path, model: Path) -> list[Path]:
+    """Return what was kept in `folder` for the model file, by whatever engine."""
+    return sorted(folder.glob(f"{_mark(model)}*.slot"))
+
+
 def _identity(model: Path, engine: str) -> str:
     """Return a short name for a model file and the engine that read it: other weights get another one."""
+    return _mark(model) + hashlib.sha256(engine.encode()).hexdigest()[:8]
+
+
+def _mark(model: Path) -> str:
     status = model.stat()
-    digest = hashlib.sha256(f"{engine}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    digest = hashlib.sha256(f"{status.st_size}\0{status.st_mtime_ns}\0".encode())
     with model.open("rb") as file:
         digest.update(file.read(_HEAD_BYTES))
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:12]

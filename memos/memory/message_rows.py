@@ -12,6 +12,7 @@ from typing import Any
 from memos.functions.arguments import parsed_leniently
 from memos.messages import Event, EventKind, FunctionCall, Message, MessageState, Origin, Provenance, Reply, utc_now
 from memos.safe_text import storable
+from memos.storage.attachments import attached, words_and_images
 
 
 def event_message(event: Event, agent_id: str, turn_id: str) -> Message:
@@ -23,6 +24,7 @@ def event_message(event: Event, agent_id: str, turn_id: str) -> Message:
         turn_id=turn_id,
         kind=event.kind,
         payload=dict(event.payload) | local_offset(event.created_at),
+        attachments=attached(event.payload),
         provenance=Provenance.USER if event.kind is EventKind.USER_MESSAGE else Provenance.SYSTEM,
         id=event.id,
         created_at=event.created_at,
@@ -53,9 +55,12 @@ def reply_message(reply: Reply, draft: Message) -> Message:
 
 
 def spoken_words(message: Message) -> str:
-    """Return what user and agent said to each other in this row; empty for monologue, packets and results."""
+    """Return what user and agent said to each other in this row; empty for monologue, packets and results.
+
+    An image is said by its name, so that it is found and summarised by it.
+    """
     if message.role == "user":
-        return message.content if message.kind is EventKind.USER_MESSAGE else ""
+        return words_and_images(message) if message.kind is EventKind.USER_MESSAGE else ""
     if message.role == "tool":
         return ""
     if message.state is not MessageState.COMPLETE:
@@ -122,7 +127,8 @@ def message_of(row: sqlite3.Row) -> Message:
 
 def override_of(message: Message) -> str:
     """Return a shortened message as the table `overrides` keeps it."""
-    return json.dumps({"content": message.content, "arguments": [call.arguments for call in message.calls]})
+    kept = {"content": message.content, "arguments": [call.arguments for call in message.calls]}
+    return json.dumps({**kept, "attachments": list(message.attachments)})
 
 
 def overridden(message: Message, override: str | None) -> Message:
@@ -131,7 +137,8 @@ def overridden(message: Message, override: str | None) -> Message:
         return message
     kept = json.loads(override)
     calls = tuple(replace(call, arguments=text) for call, text in zip(message.calls, kept["arguments"], strict=True))
-    return replace(message, content=kept["content"], calls=calls)
+    attachments = tuple(kept.get("attachments", message.attachments))  # rows of older versions have none
+    return replace(message, content=kept["content"], calls=calls, attachments=attachments)
 
 
 _FIELDS: Mapping[str, Callable[[Message], Any]] = {

@@ -277,6 +277,27 @@ def m003_model_notes(db: SqliteUtilsDatabase) -> None:
         db.conn.execute(statement)
 
 
+_ATTACHMENTS = """
+CREATE TABLE attachments (                    -- images that messages show, one row for each
+    hash TEXT PRIMARY KEY,                    -- sha256 of the bytes, in hexadecimal
+    media_type TEXT NOT NULL,
+    width INTEGER NOT NULL,                   -- in pixels
+    height INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    name TEXT NOT NULL,                       -- of the file it first came from
+    created_at TEXT NOT NULL,
+    bytes BLOB NOT NULL
+);
+"""
+
+
+@migration()
+def m004_attachments(db: SqliteUtilsDatabase) -> None:
+    """Images by the hash of their bytes; messages name them in `attachments`."""
+    for statement in _statements(_ATTACHMENTS):
+        db.conn.execute(statement)
+
+
 _PROMPTS = """
 CREATE TABLE prompts (                        -- what stood in the prompt that a reply answers, by ids
     reply_seq INTEGER PRIMARY KEY REFERENCES messages(seq) ON DELETE CASCADE,

@@ -19,6 +19,7 @@ from memos.messages import Event
 from memos.safe_text import safe_line
 from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
+from memos.terminal.mentions import path_completions
 from memos.terminal.session import Session
 
 
@@ -71,7 +72,10 @@ Complete = Callable[[Session], Iterable[str]]
 
 @dataclass(frozen=True)
 class Command:
-    """One entry of the registry. `complete` yields what its argument, or with `by_word` each word of it, may be."""
+    """One entry of the registry. `complete` yields what its argument, or with `by_word` each word of it, may be.
+
+    `takes_path`: its argument begins with the path of an image, and its line is worth typing only once.
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -80,6 +84,7 @@ class Command:
     run: Run
     complete: Complete
     by_word: bool = False
+    takes_path: bool = False
 
     @property
     def summary(self) -> str:
@@ -108,6 +113,7 @@ def command(
     argument: str = "",
     complete: Complete = lambda session: (),
     by_word: bool = False,
+    takes_path: bool = False,
 ) -> Callable[[Run], Run]:
     """Register a function as `/name`. Raises: ValueError when its docstring is missing or a name is taken."""
 
@@ -117,7 +123,7 @@ def command(
         if not help_text or taken & {name, *aliases}:
             raise ValueError(f"/{name} needs a docstring and a name of its own")
         usage = f"/{name} {argument}".rstrip()
-        COMMANDS[name] = Command(name, tuple(aliases), usage, help_text, run, complete, by_word)
+        COMMANDS[name] = Command(name, tuple(aliases), usage, help_text, run, complete, by_word, takes_path)
         return run
 
     return register
@@ -144,12 +150,22 @@ async def obey(context: CommandContext, line: str) -> None:
     await find_command(word).run(context, argument.strip())
 
 
-async def run_command(context: CommandContext, line: str) -> None:
-    """Run a line for which `is_command` holds; what goes wrong is told in one sentence."""
+async def run_command(context: CommandContext, line: str) -> bool:
+    """Run a line for which `is_command` holds, tell in a sentence what goes wrong, and return whether nothing did."""
     try:
         await obey(context, line)
     except MemosError as error:
         context.say(f"{context.marks.notice}{safe_line(str(error))}", "red")
+        return False
+    return True
+
+
+def is_worth_keeping(line: str) -> bool:
+    """Return whether a command's line that could not be obeyed is given back to be mended."""
+    try:
+        return is_command(line) and find_command(line[1:].partition(" ")[0]).takes_path
+    except BadInput:
+        return False
 
 
 def find_command(word: str) -> Command:
@@ -180,6 +196,9 @@ def completions(line: str, session: Session) -> Iterator[tuple[str, str]]:
     try:
         found = find_command(word)
     except BadInput:
+        return
+    if found.takes_path:
+        yield from ((path, "") for path in path_completions(argument.lstrip()))
         return
     before, blank, last = argument.rpartition(" ") if found.by_word else ("", "", argument)
     for value in found.complete(session):

@@ -11,7 +11,14 @@ from rich.text import Text
 from memos.errors import BadInput
 from memos.messages import Event, EventKind, utc_now
 from memos.safe_text import safe_line
-from memos.terminal import agent_commands, console_commands, memory_commands, queue_commands, search_commands
+from memos.terminal import (
+    agent_commands,
+    console_commands,
+    image_commands,
+    memory_commands,
+    queue_commands,
+    search_commands,
+)
 from memos.terminal.amounts import sentence
 from memos.terminal.command_registry import (
     COMMANDS,
@@ -22,6 +29,7 @@ from memos.terminal.command_registry import (
     completions,
     find_command,
     is_command,
+    is_worth_keeping,
     may_be_command,
     obey,
     run_command,
@@ -37,7 +45,9 @@ __all__ = [
     "completions",
     "console_commands",
     "find_command",
+    "image_commands",
     "is_command",
+    "is_worth_keeping",
     "may_be_command",
     "memory_commands",
     "obey",
@@ -67,6 +77,7 @@ async def show_help(context: CommandContext, argument: str) -> None:
         for entry in (COMMANDS[name] for name in names):
             context.say(Text(f"{entry.usage:<{width}}  ", style="bold").append(entry.summary, style="not bold"))
     context.say("Enter sends, Alt-Enter or Ctrl-J begins a new line, //text sends a line that begins with a slash.")
+    context.say("@photo.png within a message shows that image; Tab completes the path, and a dropped file becomes one.")
     context.say("Ctrl-C stops a reply, twice leaves; Ctrl-D leaves. Everything is kept as it happens.")
 
 
@@ -92,8 +103,8 @@ async def show_usage(context: CommandContext, argument: str) -> None:
 async def model(context: CommandContext, argument: str) -> None:
     """Show the model that answers and what is known of it, or switch to another one, after a check.
 
-    MODEL is any litellm id (openai/gpt-4.1, ollama_chat/llama3.2), builtin/tiny, or gguf:PATH. A model of the same
-    provider is asked at the same address, another one at its provider's, or where its server usually is on this
+    MODEL is any litellm id (openai/gpt-4.1, ollama_chat/llama3.2), builtin/tiny, builtin/small or gguf:PATH. One of the
+    same provider is asked at the same address, another one at its provider's, or where its server usually is on this
     computer; --api-base names an address ("" is the provider's own). The agent keeps its model after a restart.
     """
     models = context.session.models

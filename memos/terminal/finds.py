@@ -11,7 +11,7 @@ from memos.llm.catalogue import PROVIDERS, Provider, facts
 from memos.llm.discovery import list_endpoint_models
 from memos.terminal.menus import Menus, Option
 
-BUILTIN_MODEL = "builtin/tiny"
+BUILTIN_MODEL, SMALL_MODEL = "builtin/tiny", "builtin/small"
 
 
 def providers_at_hand(environ: Mapping[str, str]) -> list[tuple[Provider, str]]:
@@ -25,12 +25,32 @@ def providers_at_hand(environ: Mapping[str, str]) -> list[tuple[Provider, str]]:
     return found
 
 
-def builtin_title(cache: Path) -> str:
-    """Return the menu line of the built-in model: what it is, and what it costs to have."""
-    from memos.llm.weights import TINY, is_present
+def builtin_options(cache: Path) -> list[tuple[str, str]]:
+    """Return each built-in model's menu line (what it is, and what it costs to have) and name, the best first.
 
-    cost = "on disk" if is_present(cache) else f"{TINY.wheel_bytes / 1e6:.0f} MB, fetched once"
-    return f"{BUILTIN_MODEL}: inside memos itself; a clerk, not a talker ({cost})"
+    The small one is better, but a gigabyte is no default: it comes first only where it is on the disk.
+    """
+    from memos.llm.weights import SMALL, TINY, is_present
+
+    has_small = is_present(cache, SMALL)
+    tiny_cost = "on disk" if is_present(cache, TINY) else f"{TINY.wheel_bytes / 1e6:.0f} MB, fetched once"
+    small_cost = "on disk" if has_small else f"{SMALL.size_bytes / 1e9:.1f} GB, fetched once"
+    memory = f"{SMALL.memory_bytes / 1e9:.1f} GB of memory, a few seconds a reply"
+    tiny = (f"{BUILTIN_MODEL}: inside memos itself; a clerk, not a talker ({tiny_cost})", BUILTIN_MODEL)
+    small = (f"{SMALL_MODEL}: inside memos itself; answers in its own words ({small_cost}; {memory})", SMALL_MODEL)
+    return [small, tiny] if has_small else [tiny, small]
+
+
+def wants_model(menus: Menus, cache: Path, model: str) -> bool:
+    """Ask once more where a model that was picked is a large file, not on the disk yet."""
+    from memos.llm.weights import SMALL, is_present
+
+    if model != SMALL_MODEL or is_present(cache, SMALL):
+        return True
+    return menus.confirm(
+        f"{SMALL.size_bytes / 1e6:,.0f} MB come from {SMALL.source}, when it is first used;"
+        f" it takes {SMALL.memory_bytes / 1e9:.1f} GB of memory. Take it?"
+    )
 
 
 def pick_model(menus: Menus, models: list[str], *, current: str, prefix: str) -> str:
@@ -43,17 +63,19 @@ def pick_model(menus: Menus, models: list[str], *, current: str, prefix: str) ->
 
 
 def reach_endpoint(api_base: str, *, prefix: str, key: str | None) -> tuple[str, list[str]]:
-    """Return the address that lists models, and the models there. An address without a path is tried with /v1 first.
+    """Return the address that lists models, and the models there; what was left out of its path is tried too.
 
     Raises: ProcessorRefused, ProcessorUnreachable, BadInput.
     """
     address = api_base.rstrip("/")
-    if urlsplit(address).path:
-        return address, list_endpoint_models(address, prefix=prefix, key=key)
-    try:
-        return f"{address}/v1", list_endpoint_models(f"{address}/v1", prefix=prefix, key=key)
-    except ProcessorRefused:
-        return address, list_endpoint_models(address, prefix=prefix, key=key)
+    refused: ProcessorRefused | None = None
+    for path in ("", "/v1") if urlsplit(address).path else ("/v1", "/api/v1", ""):
+        try:
+            return f"{address}{path}", list_endpoint_models(f"{address}{path}", prefix=prefix, key=key)
+        except ProcessorRefused as error:
+            refused = error if refused is None or not path else refused
+    assert refused is not None
+    raise refused
 
 
 def _model_title(model: str) -> str:

@@ -10,7 +10,7 @@ from memos.config.settings import Value
 from memos.errors import MemosError, NotConfigured
 from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider
 from memos.llm.discovery import LocalServer, find_local_servers, list_provider_models
-from memos.terminal.finds import BUILTIN_MODEL, builtin_title, pick_model, providers_at_hand
+from memos.terminal.finds import builtin_options, pick_model, providers_at_hand, wants_model
 from memos.terminal.menus import Menus, Option
 
 MODELS_PER_SERVER = 5
@@ -40,7 +40,7 @@ def choose_model(
     menus = menus or Menus()
     options = _options(places, environ, find_local_servers(kinds))
     try:
-        choice = _ask(menus, options, environ)
+        choice = _ask(menus, options, places, environ)
         if choice is None:
             return _by_wizard(places, environ, menus, kinds)
     except (KeyboardInterrupt, EOFError):
@@ -64,14 +64,16 @@ def _options(places: Places, environ: Mapping[str, str], servers: list[LocalServ
             options.append(Option(f"{model}: {server.title} on this computer", ModelChoice(model, server.api_base)))
     for provider, variable in providers_at_hand(environ):
         options.append(Option(f"{provider.title}: found {variable}; its models are asked for next", provider))
-    options.append(Option(builtin_title(places.cache), ModelChoice(BUILTIN_MODEL)))
+    options += [Option(title, ModelChoice(model)) for title, model in builtin_options(places.cache)]
     options.append(Option("Another model: paste a key, name a server or a file", None))
     return options
 
 
-def _ask(menus: Menus, options: list[Option[Picked]], environ: Mapping[str, str]) -> ModelChoice | None:
+def _ask(menus: Menus, options: list[Option[Picked]], places: Places, environ: Mapping[str, str]) -> ModelChoice | None:
     while True:
         picked = menus.select("Which model should the agent think with?", options)
+        if isinstance(picked, ModelChoice) and not wants_model(menus, places.cache, picked.model):
+            continue
         if not isinstance(picked, Provider):
             return picked
         try:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
@@ -26,15 +26,27 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 from rich.cells import cell_len, set_cell_size
 
+from memos.errors import MemosError
 from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, StepStarted, TurnDone
 from memos.safe_text import storable
-from memos.terminal.commands import CommandContext, as_message, completions, is_command, may_be_command, run_command
+from memos.terminal.commands import (
+    CommandContext,
+    as_message,
+    completions,
+    is_command,
+    is_worth_keeping,
+    may_be_command,
+    run_command,
+)
 from memos.terminal.consoles import colours_wanted, make_console, marks_for
+from memos.terminal.images import showing
+from memos.terminal.mentions import begun_mention, mentions_images, path_completions, read_mentions, with_dropped_path
 from memos.terminal.painter import Painter
 from memos.terminal.screen_output import make_screen_output, one_write, rows_pushed_down
 from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
@@ -67,6 +79,14 @@ _STYLE = Style.from_dict(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A message as it is printed: what was typed, and a line on each of its images."""
+
+    text: str
+    image_lines: tuple[str, ...] = ()
+
+
 class LiveScreen:
     """One conversation on a terminal that can move its cursor."""
 
@@ -91,8 +111,8 @@ class LiveScreen:
         self._prompt = self._make_prompt(colours)
         self._typed: asyncio.Queue[str] = asyncio.Queue()
         self._typed_later: list[str] = []
-        self._command: asyncio.Task[None] | None = None
-        self._waiting: deque[str] = deque()
+        self._command: asyncio.Task[bool] | None = None
+        self._waiting: deque[_Sent] = deque()
         self._wake = asyncio.Event()
         self._stale = False
         self._begun = False
@@ -132,7 +152,7 @@ class LiveScreen:
             prompt_continuation=" " * len(self._marks.user),
             history=_private_history(self._session),
             completer=_CommandCompleter(self._session),
-            complete_while_typing=Condition(lambda: may_be_command(self._buffer.text)),
+            complete_while_typing=Condition(lambda: _may_be_completed(self._buffer.document.text_before_cursor)),
             reserve_space_for_menu=_MENU_ROWS,
             key_bindings=self._keys(),
             style=_STYLE,
@@ -177,8 +197,8 @@ class LiveScreen:
         rows: list[tuple[str, str]] = [*self._painter.tail_rows()]
         phase = self._painter.phase_line()
         rows.append(("phase", f"{self._marks.notice}{phase}" if phase else ""))
-        for line in list(self._waiting)[:WAITING_SHOWN]:
-            rows.append(("waiting", self._marks.user + displayable(line).replace("\n", " ")))
+        for sent in list(self._waiting)[:WAITING_SHOWN]:
+            rows.append(("waiting", self._marks.user + displayable(sent.text).replace("\n", " ")))
         if len(self._waiting) > WAITING_SHOWN:
             rows.append(("waiting", f"{self._marks.more} {len(self._waiting) - WAITING_SHOWN} more wait"))
         width_cells = self._drawn_columns - 1
@@ -203,6 +223,12 @@ class LiveScreen:
         @keys.add("escape", "enter")
         def _new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
+
+        @keys.add(Keys.BracketedPaste)
+        def _paste(event: KeyPressEvent) -> None:
+            # As prompt_toolkit does it, but that a file's path becomes a mention, which can be seen and changed.
+            text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+            event.current_buffer.insert_text(with_dropped_path(text))
 
         @keys.add("c-c")
         @keys.add("<sigint>")
@@ -247,33 +273,39 @@ class LiveScreen:
     # --- what was typed --------------------------------------------------------------------------------
 
     def _submit(self, text: str) -> None:
-        """Take a line: at once, unless a command waits or works, which keeps its place before it, or has left."""
+        """Take a line: at once, unless a command or an image came before it, which keeps its place, or has left."""
         if not text.strip():
             return
-        if self._command or not self._typed.empty() or self._leaving or is_command(text):
+        text = with_dropped_path(text)
+        waits = self._command or not self._typed.empty() or self._leaving
+        if waits or is_command(text) or mentions_images(text):
             self._typed.put_nowait(text)
         else:
             self._send(text)
 
     async def _work(self) -> None:
-        """Run commands, and what was typed behind them, in order."""
+        """Run commands, and what was typed behind them, in order; a message with images has files to be read, too."""
         while True:
             text = await self._typed.get()
             if self._leaving:
                 self._typed_later.append(text)
                 continue
-            if not is_command(text):
+            if is_command(text):
+                self._painter.user_line(text)
+                self._show()
+                work = run_command(self._commands, text)
+            elif mentions_images(text) and not self._session.read_only:
+                work = self._send_images(text)
+            else:
                 self._send(text)
                 continue
-            self._painter.user_line(text)
-            self._show()
-            self._command = asyncio.create_task(run_command(self._commands, text))
+            self._command = asyncio.create_task(work)
             await asyncio.wait([self._command])
             finished, self._command = self._command, None
             if finished.cancelled():
                 self._painter.notice("Stopped.")
-            else:
-                finished.result()
+            elif not finished.result() and (is_worth_keeping(text) or not is_command(text)):
+                self._give_back(text)
             self._painter.call_agent(self._session.agent.name)
             self._show()
 
@@ -291,6 +323,22 @@ class LiveScreen:
         finally:
             self._lent = False
 
+    async def _send_images(self, text: str) -> bool:
+        """Send a message with the images it names; return whether that was possible."""
+        typed = read_mentions(as_message(text))
+        try:
+            event, lines = await showing(self._session.kernel, typed.words, typed.paths)
+        except MemosError as error:
+            self._painter.notice(str(error), style="red")
+            return False
+        self._send_event(event, _Sent(storable(as_message(text)), tuple(lines)))
+        return True
+
+    def _give_back(self, text: str) -> None:
+        """Put a line that could not be sent where it was typed, unless something else is typed there by now."""
+        if not self._buffer.text:
+            self._buffer.document = Document(text)
+
     def _send(self, text: str) -> None:
         message = storable(as_message(text))
         if self._session.read_only:
@@ -298,12 +346,20 @@ class LiveScreen:
             self._painter.notice(READ_ONLY)
             self._show()
         else:
-            waits = self._painter.busy
-            self._post(Event(EventKind.USER_MESSAGE, message))
-            if waits:
-                self._waiting.append(message)  # printed when its turn comes, not in the middle of a reply
-            else:
-                self._painter.user_line(message)
+            self._send_event(Event(EventKind.USER_MESSAGE, message), _Sent(message))
+
+    def _send_event(self, event: Event, sent: _Sent) -> None:
+        waits = self._painter.busy
+        self._post(event)
+        if waits:
+            self._waiting.append(sent)  # printed when its turn comes, not in the middle of a reply
+        else:
+            self._print_sent(sent)
+
+    def _print_sent(self, sent: _Sent) -> None:
+        self._painter.user_line(sent.text)
+        for line in sent.image_lines:
+            self._painter.notice(line, style="dim")
 
     def _post(self, event: Event) -> None:
         """Hand the kernel an event; what it changes on the screen is drawn once the request is on its way."""
@@ -337,7 +393,7 @@ class LiveScreen:
     def _consume(self, body: OutputBody) -> None:
         self._painter.consume(body)
         if isinstance(body, TurnDone) and self._waiting:
-            self._painter.user_line(self._waiting.popleft())
+            self._print_sent(self._waiting.popleft())
             self._painter.enter("sending")
         if isinstance(body, MonologueDelta | SpeechDelta):
             self._stale = True
@@ -433,8 +489,12 @@ def _fitted(row: str, width_cells: int) -> str:
     return row if cell_len(row) <= width_cells else set_cell_size(row, width_cells).rstrip()
 
 
+def _may_be_completed(before_cursor: str) -> bool:
+    return may_be_command(before_cursor) or begun_mention(before_cursor) is not None
+
+
 class _CommandCompleter(Completer):
-    """Completes slash commands and their arguments, never a message."""
+    """Completes slash commands, their arguments, and the paths of images, never the words of a message."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -443,6 +503,9 @@ class _CommandCompleter(Completer):
         """Yield what may stand at the cursor."""
         line = document.text_before_cursor
         if not may_be_command(line):
+            typed = begun_mention(line)
+            for path in path_completions(typed) if typed is not None else ():
+                yield Completion(path, start_position=-len(typed or ""))
             return
         word = line if " " not in line else line.partition(" ")[2].lstrip()
         for text, meta in completions(line, self._session):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from memos.messages import (
@@ -21,23 +22,33 @@ from memos.messages import (
     Stopped,
 )
 from memos.safe_text import safe_line, safe_text, storable
+from memos.terminal.images import showing
 from memos.terminal.session import KERNEL_ENDED, Session
 
 if TYPE_CHECKING:
     from memos.kernel.outputs import Subscription
 
 
-async def run_once(session: Session, text: str, out: TextIO, err: TextIO, show_progress: bool) -> int:
+async def run_once(
+    session: Session, text: str, out: TextIO, err: TextIO, show_progress: bool, images: Sequence[str] = ()
+) -> int:
     """Send `text`, or obey it where it is a command; write what comes of it to `out`, and return the exit code.
+
+    `images` are paths of files that the message shows; what `text` says is never taken for a path.
 
     `out` gets the words as they are where it is a file or a pipe, and harmless ones where it is a terminal. Notices
     and the reason of an early stop go to `err`; with `show_progress` also phases, steps, calls and core edits.
 
-    Raises: MemosError, where a command cannot be obeyed.
+    Raises: MemosError, where a command cannot be obeyed, or an image not be shown.
     """
     kernel = session.kernel
     outputs = kernel.subscribe()
-    if not await _obeyed(session, text, out):
+    if images:
+        event, lines = await showing(kernel, text, images)
+        for line in lines if show_progress else ():
+            _write(err, line)
+        kernel.post(event)
+    elif not await _obeyed(session, text, out):
         kernel.post(Event(EventKind.USER_MESSAGE, text))
     report = asyncio.create_task(_report(outputs, out, err, show_progress))
     idle = asyncio.create_task(kernel.idle())

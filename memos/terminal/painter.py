@@ -106,9 +106,12 @@ class Painter:
             rows.append((kind, f"{self._marks.thought}{text}" if kind == "thought" else text))
         return rows
 
-    def enter(self, phase: str, fraction: float | None = None, *, lasts_s: float | None = None) -> None:
+    def enter(
+        self, phase: str, fraction: float | None = None, detail: str = "", *, lasts_s: float | None = None
+    ) -> None:
         """Begin a phase; its clock starts anew unless it is the same one. With `lasts_s` it counts down."""
         self._share = "" if fraction is None else f" {fraction:.0%}"
+        self._share += f" · {detail} ·" if detail else ""
         self._phase_ends = None if lasts_s is None else self._clock() + lasts_s
         if phase != self._phase:
             self._phase, self._phase_since = phase, self._clock()
@@ -134,7 +137,7 @@ class Painter:
             case StepStarted():
                 self._step_started(body)
             case Progress():
-                self.enter(safe_line(body.phase), body.fraction)
+                self.enter(safe_line(body.phase), body.fraction, safe_line(body.detail))
             case MonologueDelta():
                 self.enter("thinking")
                 self._tail.add("thought", body.text)

@@ -9,11 +9,14 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from memos.errors import MemosError
 from memos.messages import Event, EventKind, TurnDone
 from memos.safe_text import storable
 from memos.terminal.commands import CommandContext, as_message, is_command, run_command
 from memos.terminal.consoles import make_console
+from memos.terminal.images import showing
 from memos.terminal.marks import WORDS
+from memos.terminal.mentions import Typed, mentions_images, read_mentions, with_dropped_path
 from memos.terminal.painter import Painter
 from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
 from memos.terminal.signals import signals_handled
@@ -86,8 +89,12 @@ class PlainLines:
             return
         if not self._lines.is_terminal:
             self._painter.user_line(line)
+        if self._lines.is_terminal:  # what a pipe says may be anybody's words: no file is read for them
+            line = with_dropped_path(line)
         if is_command(line):
             await run_command(self._commands, line)
+        elif self._lines.is_terminal and mentions_images(line) and not self._session.read_only:
+            await self._show_images(read_mentions(as_message(line)))
         else:
             self._send(as_message(line))
 
@@ -96,6 +103,16 @@ class PlainLines:
             self._painter.notice(READ_ONLY)
         else:
             self._post(Event(EventKind.USER_MESSAGE, storable(text)))
+
+    async def _show_images(self, typed: Typed) -> None:
+        try:
+            event, lines = await showing(self._session.kernel, typed.words, typed.paths)
+        except MemosError as error:
+            self._painter.notice(str(error))
+            return
+        for told in lines:
+            self._painter.notice(told)
+        self._post(event)
 
     def _post(self, event: Event) -> None:
         self._quiet.clear()

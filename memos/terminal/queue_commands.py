@@ -163,7 +163,7 @@ def _say_taken_back(context: CommandContext, taken: TakenBack) -> None:
     also = [f"{taken.edits} edits of core memory"] * bool(taken.edits)
     also += [f"{taken.passages} passages"] * bool(taken.passages)
     with_them = f", with {' and '.join(also)}" if also else ""
-    words = clipped(taken.words, 40, context.marks.more)
+    words = clipped(taken.words or "an image" * bool(taken.images), 40, context.marks.more)
     context.say(f'Taken back: "{words}" and what followed ({taken.messages} messages{with_them}).')
     for label in taken.left:
         context.say(f"Core memory {safe_line(label)} was changed again since; it keeps what it holds.", "yellow")

@@ -25,7 +25,7 @@ from memos.config.settings import Value
 from memos.errors import BadInput, MemosError
 from memos.llm.catalogue import LOCAL_SERVERS, PROVIDERS, LocalServerKind, Provider, key_variables, provider_of
 from memos.llm.discovery import LocalServer, find_local_servers, list_provider_models
-from memos.terminal.finds import BUILTIN_MODEL, builtin_title, pick_model, providers_at_hand, reach_endpoint
+from memos.terminal.finds import builtin_options, pick_model, providers_at_hand, reach_endpoint, wants_model
 from memos.terminal.menus import Menus, Option
 
 Trial = Callable[[Settings], str]
@@ -33,8 +33,6 @@ Trial = Callable[[Settings], str]
 
 TryOut = Callable[[Settings, Menus], None]
 """Offers to find out what a model can do, at a cost that it names, and tells what it found."""
-
-Source = Provider | LocalServer | Literal["keep", "paste", "server", "builtin", "file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,9 @@ class Choice:
             "api_key_env": self.api_key_env or None,
         }
         return changes if self.model == config.model else {**changes, "window_tokens": None}
+
+
+Source = Provider | LocalServer | Choice | Literal["keep", "paste", "server", "file"]
 
 
 class Wizard:
@@ -97,7 +98,7 @@ class Wizard:
             except MemosError as error:
                 self._menus.tell(f"✗ {error}")
                 continue
-            if self._accepted(choice):
+            if wants_model(self._menus, self._places.cache, choice.model) and self._accepted(choice):
                 return choice
 
     # --- where the model comes from ---------------------------------------------------------------------------
@@ -109,8 +110,8 @@ class Wizard:
         options += [Option(f"{s.title} on this computer, {_count(len(s.models), 'model')}", s) for s in servers]
         at_hand = providers_at_hand(self._environ)
         options += [Option(f"{provider.title} (found {variable})", provider) for provider, variable in at_hand]
+        options += [Option(title, Choice(model)) for title, model in builtin_options(self._places.cache)]
         options += [
-            Option(builtin_title(self._places.cache), "builtin"),
             Option("Another provider: paste a key", "paste"),
             Option("A server of your own, by its address", "server"),
             Option("A GGUF file on this computer", "file"),
@@ -131,7 +132,7 @@ class Wizard:
             return self._from_provider(self._menus.select("Which provider?", titles))
         if source == "server":
             return self._from_server()
-        return Choice(BUILTIN_MODEL) if source == "builtin" else Choice(f"gguf:{self._file()}")
+        return source if isinstance(source, Choice) else Choice(f"gguf:{self._file()}")
 
     def _from_provider(self, provider: Provider) -> Choice:
         """Ask for a key where none is known, then ask the provider for its models."""
@@ -203,10 +204,10 @@ class Wizard:
                 return answer == "keep"
 
     def _worth_a_trial(self, model: str) -> bool:
-        """The built-in model is fetched when it is first used, with its progress shown; not here."""
-        from memos.llm.weights import is_present
+        """A built-in model is fetched when it is first used, with its progress shown; not here."""
+        from memos.llm.weights import BUILTIN, is_present
 
-        return model != BUILTIN_MODEL or is_present(self._places.cache)
+        return model not in BUILTIN or is_present(self._places.cache, BUILTIN[model])
 
     def _settings_with(self, choice: Choice) -> Settings:
         flags = {"model": choice.model, "api_base": choice.api_base, "api_key_env": choice.api_key_env}

@@ -27,9 +27,16 @@ COUNTED_WINDOW_TOKENS = 5_000
 """Small enough that tokens are counted exactly, large enough that nothing is flushed."""
 BOUNDS = {"answer": 40, "answer with both": 80}
 SEARCHING = [
-    {"calls": [{"name": "conversation_search", "arguments": {"query": "bees and honey", "request_heartbeat": True}}]},
-    {"calls": [{"name": "send_message", "arguments": {"message": "You keep bees."}}]},
+    {
+        "calls": [{"name": "conversation_search", "arguments": {"query": "bees and honey", "request_heartbeat": True}}],
+        "usage": {"prompt_tokens": 2_500, "completion_tokens": 30},
+    },
+    {
+        "calls": [{"name": "send_message", "arguments": {"message": "You keep bees."}}],
+        "usage": {"prompt_tokens": 2_650, "completion_tokens": 20},
+    },
 ]
+"""With a usage that can be: a model whose count is unknown is reckoned with half as much again, and warned early."""
 
 
 def ratios(runs: int) -> dict[str, float]:

@@ -13,6 +13,7 @@ import pytest
 from support.able_model import able
 from support.fake_openai import Answer, FakeOpenAI, Request, say
 from support.listening import Listener
+from support.pictures import picture
 
 from memos.cli import agent_models
 from memos.cli.agent_choice import Machinery, Wish, create_agent
@@ -373,6 +374,7 @@ def test_an_address_that_is_named_wins_and_may_be_the_providers_own(home: Home, 
         ("anthropic/x", "ANTHROPIC_API_KEY is not set"),
         ("gguf:/nowhere.gguf", "/nowhere.gguf"),
         ("builtin/huge", "There is no built-in model builtin/huge."),
+        ("builtin/small", "1,117 MB from"),  # a gigabyte is not fetched in the middle of a conversation
         ("scripted:/nowhere.json", "cannot be read"),
     ],
 )
@@ -510,3 +512,28 @@ def test_model_shows_the_format_in_use_and_what_real_turns_or_a_probe_have_shown
     probing.run(lambda done, count, name: None)
     home.play(look, **flags)
     server.violations.clear()  # the picture: this server takes text alone
+
+
+# --- images ---------------------------------------------------------------------------------------------------
+
+
+def test_a_switch_to_a_model_that_sees_nothing_says_what_becomes_of_the_images(
+    home: Home, server: FakeOpenAI, tmp_path: Path
+) -> None:
+    path = picture(tmp_path / "cat.png")
+
+    async def scene(desk: Desk) -> None:
+        server.blind = "ollama"
+        assert "image cat.png: 40x30 PNG" in await desk.command(f"/image {path} who?")
+        (notice,) = [notice.text for notice in desk.listener.of(Notice) if "images" in notice.text]
+        assert notice.startswith("openai/one takes no images")
+        assert "openai/one sees no images; nothing was sent." in await desk.command(f"/image {path} who?")
+        server.blind = ""
+        assert "sees no images" not in await desk.command("/model openai/two")
+        await desk.listener.say("And now?")
+        assert len(server.requests[-1].pictures) == 1
+        assert "It sees no images: it gets the names and sizes of yours." in await desk.command("/model openai/one")
+        await desk.listener.say("And now?")
+        assert server.requests[-1].pictures == []
+
+    home.play(scene, model="openai/one", api_base=server.url, window_tokens=32_000)

@@ -17,6 +17,7 @@ from support.command_line import clean_environ, memos
 from support.fake_anthropic import fake_anthropic
 from support.fake_embeddings import FakeEmbeddings
 from support.fake_openai import FakeOpenAI, refused_url
+from support.fake_openai_like import FakeKobold
 from support.search_home import search_home
 
 from memos.cli.checks import computer
@@ -30,7 +31,7 @@ from memos.memory.index import builtin_embedder
 from memos.memory.indexer import BATCH_ROWS
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agents
-from memos.storage.database import Database
+from memos.storage.database import SCHEMA_VERSION, Database
 from memos.storage.model_notes import ModelNotes
 from memos.storage.vectors import VectorTable
 
@@ -213,6 +214,13 @@ def test_a_model_that_the_endpoint_does_not_list_is_a_warning(
     assert visit["endpoint"]["next_step"].startswith("memos list models")
 
 
+def test_koboldcpp_answers_to_any_name(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeKobold() as kobold:
+        visit = Visit(capsys, flags={"model": "koboldcpp/any", "api_base": kobold.root})
+    assert visit["endpoint"]["status"] == "ok" and "has koboldcpp/mistral-7b" in visit["endpoint"]["text"]
+    assert "8,192" in visit["window"]["text"]
+
+
 def test_an_address_of_the_environment_is_the_endpoint(
     places: Places, server: FakeOpenAI, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,7 +285,7 @@ def test_a_sound_store_is_counted(places: Places, capsys: pytest.CaptureFixture[
     home.keep("a passage")
     home.database.close()
     text = Visit(capsys)["store"]["text"]
-    assert text.startswith("sound (schema 3") and "3 messages, 1 passages" in text
+    assert text.startswith(f"sound (schema {SCHEMA_VERSION}") and "3 messages, 1 passages" in text
 
 
 def test_a_damaged_store_fails_and_the_rest_is_looked_at(places: Places, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from support.command_line import ROOT, clean_environ, memos
 from support.fake_anthropic import fake_anthropic
 from support.fake_openai import Answer, FakeOpenAI, say
+from support.pictures import picture
 
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agents
@@ -272,3 +273,38 @@ def test_what_a_server_reports_is_kept_for_the_next_session(home: Path) -> None:
         database.close()
         assert (row["model"], row["endpoint"]) == ("openai/fake-model", server.url)
         assert json.loads(row["note"])["observations"][0][3] == 4000
+
+
+def test_images_go_with_one_message_to_the_model(home: Path, tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "one.png"), picture(tmp_path / "two.jpg")
+    with FakeOpenAI(script=lambda request: say("Two pictures.")) as server:
+        words = ("run", "-m", "openai/fake-model", "--api-base", server.url, "--set", "window_tokens=32000")
+        shown = ("--image", str(first), "--image", str(second))
+        done = memos(home, *words, "-p", "What is it?", *shown, environ=ONE_SHOT)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "Two pictures.\n", "")
+        (request,) = server.requests
+        assert [data[:4] for data in request.pictures] == [b"\x89PNG", b"\xff\xd8\xff\xe0"]
+        server.blind = "openai"
+        done = memos(home, *words, "-p", "And this?", "--image", str(first), environ=ONE_SHOT)
+        assert (done.returncode, done.stdout) == (0, "Two pictures.\n")
+        assert "takes no images" in done.stderr
+        done = memos(home, *words, "-p", "And this?", "--image", str(first), environ=ONE_SHOT)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "sees no images" in done.stderr
+        done = memos(home, *words, "-p", "And now?", environ=ONE_SHOT)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "Two pictures.\n", "")
+        assert server.violations == []
+
+
+def test_an_image_that_cannot_be_shown_ends_with_the_code_of_bad_input(home: Path, tmp_path: Path) -> None:
+    model = script(tmp_path, speaking("Never."))
+    done = memos(home, "run", "-m", model, "-p", "What?", "--image", "/nowhere/cat.png", environ=ONE_SHOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no file /nowhere/cat.png" in done.stderr
+    done = memos(home, "run", "-m", model, "--image", "/nowhere/cat.png", environ=ONE_SHOT)
+    assert done.returncode == 2
+    assert "-p TEXT" in done.stderr
+    path = str(picture(tmp_path / "cat.png"))
+    done = memos(home, "run", "-m", "builtin/tiny", "--new", "clerk", "-p", "What?", "--image", path, environ=ONE_SHOT)
+    assert done.returncode == 2
+    assert "builtin/tiny sees no images; nothing was sent." in done.stderr

@@ -6,16 +6,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_openai import FakeOpenAI, refused_url
+from support.fake_openai_like import FakeKobold
 
 from memos.errors import BadInput, ProcessorRefused, ProcessorUnreachable
-from memos.llm.catalogue import LocalServerKind, Provider
+from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider
 from memos.llm.discovery import (
     _model_names,
     find_local_servers,
@@ -90,6 +93,15 @@ def test_servers_on_loopback_are_found_with_their_models() -> None:
     ]
     assert found[0].api_base == f"http://127.0.0.1:{port(ollama)}"
     assert found[1].api_base == fake.url
+
+
+def test_koboldcpp_is_found_under_its_own_prefix() -> None:
+    with FakeKobold() as fake:
+        kind = replace(next(kind for kind in LOCAL_SERVERS if kind.title == "koboldcpp"), port=urlsplit(fake.root).port)
+        (found,) = find_local_servers([kind])
+        listed = list_endpoint_models(fake.root, prefix="koboldcpp")
+    assert (found.api_base, found.models) == (fake.url, ("koboldcpp/mistral-7b",))
+    assert listed == ["koboldcpp/mistral-7b"]
 
 
 def test_a_web_server_that_is_no_model_server_is_not_taken_for_one() -> None:

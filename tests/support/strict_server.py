@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import random
@@ -9,7 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from PIL import Image
+
 from support.fake_openai import Answer, Call, Request
+from support.fake_rules import pictures_of, text_of
 
 Counter = Callable[[Mapping[str, Any]], int]
 
@@ -25,17 +29,23 @@ _WORDS = re.findall(
 def by_words(body: Mapping[str, Any]) -> int:
     """Count each word and each sign as a token, and four for every message."""
     messages = body["messages"]
-    return len(re.findall(r"\w+|[^\w\s]", _rendered(body))) + 4 * len(messages)
+    return len(re.findall(r"\w+|[^\w\s]", _rendered(body))) + 4 * len(messages) + _of_pictures(body)
 
 
 def by_characters(body: Mapping[str, Any]) -> int:
     """Count a token for every 3.1 characters of the request as JSON: a third more than cl100k and above."""
-    return math.ceil(len(_rendered(body)) / 3.1)
+    return math.ceil(len(_rendered(body)) / 3.1) + _of_pictures(body)
+
+
+def _of_pictures(body: Mapping[str, Any]) -> int:
+    """Count a token for every 750 pixels, as Anthropic does."""
+    found = [picture for message in body["messages"] if message["role"] == "user" for picture in pictures_of(message)]
+    return sum(math.ceil(width * height / 750) for width, height in (Image.open(io.BytesIO(p)).size for p in found))
 
 
 def _rendered(body: Mapping[str, Any]) -> str:
     # A server reads the functions and the calls through its chat template, the words as they are.
-    words = [message.get("content") or "" for message in body["messages"]]
+    words = [text_of(message) for message in body["messages"]]
     calls = [message.get("tool_calls") or "" for message in body["messages"]]
     heads = [message["role"] for message in body["messages"]]
     bulk = json.dumps([heads, [call for call in calls if call], body.get("tools") or []], ensure_ascii=False)

@@ -15,6 +15,7 @@ from memos.cli.probing import offer
 from memos.config import Places, Settings, read_config, store_key, stored_key, write_config
 from memos.errors import BadInput, NotConfigured, ProcessorRefused
 from memos.llm.catalogue import LocalServerKind, Provider
+from memos.terminal.finds import builtin_options
 from memos.terminal.first_run import ModelChoice, choose_model
 from memos.terminal.menus import Menus
 from memos.terminal.wizard import Choice, Wizard
@@ -91,6 +92,23 @@ def test_the_last_line_leads_to_all_the_questions(places: Places) -> None:
         with keys(UP + ENTER + server_by_address + ENTER + ENTER) as menus:
             choice = choose_model(places, {}, menus, NOWHERE)
     assert choice == ModelChoice("openai/own", server.url)
+
+
+def test_the_small_model_is_taken_after_its_size_and_memory_were_agreed_to(places: Places) -> None:
+    with keys(DOWN + ENTER + "n" + DOWN + ENTER + "y") as menus:
+        assert choose_model(places, {}, menus, NOWHERE) == ModelChoice("builtin/small")
+    assert read_config(places.config_file).given == {"model": "builtin/small"}
+    assert not places.cache.exists()
+
+
+def test_the_menu_says_what_each_built_in_model_costs_and_what_is_there_comes_first(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tiny, _), (small, name) = builtin_options(places.cache)
+    assert "93 MB, fetched once" in tiny and name == "builtin/small"
+    assert "1.1 GB, fetched once; 1.6 GB of memory, a few seconds a reply" in small
+    monkeypatch.setattr("memos.llm.weights.is_present", lambda *_: True)
+    assert [name for _, name in builtin_options(places.cache)] == ["builtin/small", "builtin/tiny"]
 
 
 # --- the wizard -----------------------------------------------------------------------------------------------
@@ -171,6 +189,12 @@ def test_another_model_does_not_inherit_address_key_and_window(places: Places) -
         wizard(places, menus, answered()).run()
     given = read_config(places.config_file).given
     assert given == {"model": "builtin/tiny", "human": "basic", "limits.steps": 5}
+
+
+def test_a_large_model_that_is_declined_leads_back_to_the_first_question(places: Places) -> None:
+    with keys(DOWN + ENTER + "n" + DOWN + ENTER + "y" + ENTER + ENTER) as menus:
+        wizard(places, menus, refused).run()  # what is not on the disk yet is not tried
+    assert read_config(places.config_file).given["model"] == "builtin/small"
 
 
 def test_a_model_that_fails_its_trial_is_kept_only_when_the_user_says_so(places: Places) -> None:

@@ -285,6 +285,14 @@ def test_the_clock_of_a_download_runs_on_while_its_share_grows() -> None:
     assert drawing.painter.phase_line() == "fetching the model 20% 3.0 s"
 
 
+def test_how_much_how_fast_and_how_long_yet_change_while_the_clock_runs_on() -> None:
+    drawing = Drawing().consume(Progress("fetching the model", 0.1, "1 of 10 MB"))
+    drawing.now = 2.0
+    drawing.consume(Progress("fetching the model", 0.2, "2 of 10 MB · 1.0 MB a second · 8 s left"))
+    line = "fetching the model 20% · 2 of 10 MB · 1.0 MB a second · 8 s left · 2.0 s"
+    assert drawing.painter.phase_line() == line
+
+
 def test_pages_out_and_notices_are_one_sentence_each() -> None:
     drawing = Drawing(WORDS).consume(Evicted(18, 3100), Notice("Search is lexical\nonly."))
     assert drawing.printed == (

@@ -13,6 +13,7 @@ from typing import Protocol
 from memos.cli import EXIT_INTERRUPTED
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery
 from memos.cli.boot import check_model
+from memos.cli.models import agree_first
 from memos.cli.printing import note
 from memos.config import Places
 from memos.errors import MemosError
@@ -107,6 +108,7 @@ def with_model(
             note(f"No model is configured: {BUILTIN_MODEL} is measured. Next: memos bench {command} --model MODEL")
             flags, model = {**flags, "model": BUILTIN_MODEL}, BUILTIN_MODEL
             settings = first.settings(flags)
+        agree_first(first.places, model, named_here=False)
         asyncio.run(check_model(settings, first.places, environ))
     return {**flags, "model": model}
 

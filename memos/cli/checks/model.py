@@ -34,7 +34,7 @@ def _weights(subject: Subject) -> str:
     if builtin is None:
         return ""
     present = is_present(subject.places.cache, builtin)
-    return ", weights on disk" if present else f", {builtin.wheel_bytes / 1e6:,.0f} MB fetched at its first use"
+    return ", weights on disk" if present else f", {builtin.download_bytes / 1e6:,.0f} MB fetched at its first use"
 
 
 def key(subject: Subject) -> Findings:
@@ -70,6 +70,8 @@ def endpoint(subject: Subject) -> Findings:
     who = _server(subject) or subject.model.partition("/")[0]
     if names is None:
         yield ok("endpoint", f"{who} has no list of models to ask for; memos doctor --probe makes real calls")
+    elif names and subject.model.startswith("koboldcpp/"):
+        yield ok("endpoint", f"{who} answers, and has {names[0]}; koboldcpp takes any name for it")
     elif names and subject.model not in names and f"{subject.model}:latest" not in names:
         text = f"{who} answers, and lists {len(names):,} models, but not {subject.model}."
         yield warning("endpoint", text, "memos list models; memos doctor --probe tells whether it answers to that name")
@@ -97,12 +99,9 @@ def _server(subject: Subject) -> str:
 
     Empty where the model is at its provider's own address.
     """
-    from memos.llm.catalogue import LOCAL_SERVERS, provider_of, redirection
+    from memos.llm.catalogue import local_address, redirection
 
-    prefix = provider_of(subject.model)
-    named = (kind for kind in LOCAL_SERVERS if kind.prefix in (prefix, f"{prefix}_chat") and prefix != "openai")
-    usual = next((f"http://127.0.0.1:{kind.port}{kind.api_path}" for kind in named), "")
-    return subject.settings.config.api_base or redirection(subject.model) or usual
+    return subject.settings.config.api_base or redirection(subject.model) or local_address(subject.model)
 
 
 def window(subject: Subject) -> Findings:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from memos.cli.endpoint_key import endpoint_key
 from memos.config import Key, Places, Settings
 from memos.llm.capability_card import CapabilityCard, card_of
+from memos.llm.catalogue import local_address
 from memos.storage.database import Database
 from memos.storage.model_notes import ModelNotes
 
@@ -35,4 +36,4 @@ class Subject:
     def card(self) -> CapabilityCard:
         """Return what is known of the model at its endpoint. Raises: StorageProblem, DataDamaged."""
         notes = ModelNotes(self.database) if self.database else None
-        return card_of(notes, self.model, self.settings.config.api_base)
+        return card_of(notes, self.model, self.settings.config.api_base or local_address(self.model))
