@@ -119,7 +119,7 @@ def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
         if fallbacks := persona.front.fallback_models or human.front.fallback_models:
             kept.setdefault("fallback_models", list(fallbacks))
     return machinery.agents.create(
-        wish.agent_name or _free_name(machinery.agents, persona.name),
+        wish.agent_name or free_name(machinery.agents, persona.name),
         model=config.model,
         persona_name=persona.name,
         human_name=config.human,
@@ -226,7 +226,8 @@ def _usual_limit_chars(settings: Settings, blocks: int) -> int:
     return min(wanted_chars, window_tokens * _CHARS_PER_TOKEN // _BLOCK_SHARE_OF_WINDOW // blocks)
 
 
-def _free_name(agents: Agents, wanted: str) -> str:
+def free_name(agents: Agents, wanted: str) -> str:
+    """Return that name, or the first of NAME-2, NAME-3, … that no agent has."""
     names = {agent.name.casefold() for agent in agents.all()}
     candidates = [wanted, *(f"{wanted}-{number}" for number in range(2, len(names) + 3))]
     return next(name for name in candidates if name.casefold() not in names)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, SMALL_MODEL, Machinery, Wish
 from memos.cli.agent_models import AgentModels, limits_of, paging_of
+from memos.cli.other_agents import OtherAgents
 from memos.config import Config, Places, Settings, find_key
 from memos.config.parameters import sampling_params
 from memos.errors import BadInput, MemosError, NotConfigured, StorageProblem
@@ -275,7 +276,7 @@ async def open_session(
     if not wish.read_only:
         lock.acquire(take_over=wish.take_over)
     try:
-        wiring = _Wiring(machinery, machinery.agents.reload(agent), settings)
+        wiring = _Wiring(machinery, machinery.agents.reload(agent), settings, wish)
         async with wiring.running(read_only=wish.read_only, stays=stays) as session:
             yield session
     finally:
@@ -285,10 +286,11 @@ async def open_session(
 class _Wiring:
     """The objects of one conversation."""
 
-    def __init__(self, machinery: Machinery, agent: Agent, settings: Settings) -> None:
+    def __init__(self, machinery: Machinery, agent: Agent, settings: Settings, wish: Wish) -> None:
         self._machinery = machinery
         self._agent = agent
         self._settings = settings
+        self._wish = wish
         database = machinery.database
         self._index = _index_or_words(settings, machinery)
         self._syscalls = KernelSyscalls(machinery.agents, agent)
@@ -377,18 +379,27 @@ class _Wiring:
             kernel=self._kernel,
             agent=self._agent,
             memory=StoredMemory(self._memory, self._recall),
-            operator=Operator(self._kernel, self._memory, self._archival),
+            operator=Operator(self._machinery.database, self._kernel, self._memory, self._archival),
             models=self._models,
             usage=UsageLedger(self._machinery.database),
             finder=Finder(self._index),
+            agents=OtherAgents(self._machinery, self._agent, self._wish, self._recall, self._check),
+            settings=self._settings_now,
             header=[
                 *header(self._agent, config, self._machinery.places),
                 *filter(None, [self._index.problem or embedding_note(config)]),
             ],
             history_file=self._machinery.places.history_file,
+            drafts_folder=self._machinery.places.drafts,
+            log_file=self._machinery.places.log_file,
             read_only=read_only,
             login=self._login() if config.terminal.greet and not read_only else None,
         )
+
+    def _settings_now(self) -> Sequence[tuple[str, str, str]]:
+        from memos.cli.configure import rows_of
+
+        return rows_of(self._models.settings)
 
     def _login(self) -> Event:
         now, before = utc_now(), self._agent.last_login_at

@@ -73,6 +73,32 @@ def spoken_words(message: Message) -> str:
     return storable("\n".join([*said, *filter(None, [str(message.payload.get("speech", ""))])]))
 
 
+def thought_of(message: Message) -> str:
+    """Return the inner monologue of a reply."""
+    return "" if message.payload.get("spoken") else message.content
+
+
+def rethought(message: Message, text: str) -> Message:
+    """Return a reply whose inner monologue reads `text`; what its provider signed of the old one goes."""
+    return replace(message, content=text, reasoning=None)
+
+
+def reworded(message: Message, text: str) -> Message:
+    """Return a reply whose message to the user, the last one where it has several, reads `text`."""
+    if message.payload.get("spoken"):
+        return replace(message, content=text)
+    if message.payload.get("speech"):
+        return replace(message, payload={**message.payload, "speech": text})
+    calls = list(message.calls)
+    for place in reversed(range(len(calls))):
+        given = parsed_leniently(calls[place].arguments)
+        if calls[place].name == "send_message" and given.get("message"):
+            arguments = json.dumps({**given, "message": text}, ensure_ascii=False)
+            calls[place] = replace(calls[place], arguments=arguments)
+            break
+    return replace(message, calls=tuple(calls))
+
+
 def message_of(row: sqlite3.Row) -> Message:
     """Return the message in a row of the table `messages`."""
     return Message(

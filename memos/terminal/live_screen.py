@@ -13,12 +13,12 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import Application
+from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -90,8 +90,10 @@ class _Sent:
 class LiveScreen:
     """One conversation on a terminal that can move its cursor."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, typed: Sequence[str] = ()) -> None:
+        """`typed` are lines that were typed for this agent while another one was left."""
         self._session = session
+        self._typed_before = typed
         colours = colours_wanted()
         self._output = make_screen_output(sys.stdout, colours)
         self._paper = io.StringIO()
@@ -105,13 +107,16 @@ class LiveScreen:
             tail_limit_rows=lambda: max(1, self._output.get_size().rows // 2 - len(self._waiting)),
         )
         self._commands = CommandContext(session, self._console, self._marks, self._leave, self._post, wrap=True)
+        self._commands.send, self._commands.lend = self._send, self._lend
         self._prompt = self._make_prompt(colours)
         self._typed: asyncio.Queue[str] = asyncio.Queue()
+        self._typed_later: list[str] = []
         self._command: asyncio.Task[bool] | None = None
         self._waiting: deque[_Sent] = deque()
         self._wake = asyncio.Event()
         self._stale = False
         self._begun = False
+        self._lent = False
         self._drawn: StyleAndTextTuples = []
         self._drawn_columns = 0
         self._rendered_columns = self._output.get_size().columns
@@ -164,6 +169,7 @@ class LiveScreen:
         app.invalidate = self._invalidate  # type: ignore[method-assign]
         with app.input.raw_mode():
             lines, rest = typed_ahead(sys.stdin)
+            lines = [*self._typed_before, *lines]
             app.before_render += lambda _: self._follow_resize()
             app.after_render += lambda _: self._begin(lines)
             with contextlib.suppress(EOFError):  # the terminal is gone
@@ -237,6 +243,8 @@ class LiveScreen:
 
     def _interrupt(self, buffer: Buffer) -> None:
         """Ctrl-C: stop what runs, else clear the line, else say how to leave; twice leaves."""
+        if self._lent:
+            return  # it is the editor's
         now = time.monotonic()
         if now - self._last_interrupt < TWICE_S:
             self._leave(130)
@@ -265,11 +273,12 @@ class LiveScreen:
     # --- what was typed --------------------------------------------------------------------------------
 
     def _submit(self, text: str) -> None:
-        """Take a line: at once, unless a command or an image came before it, which keeps its place."""
+        """Take a line: at once, unless a command or an image came before it, which keeps its place, or has left."""
         if not text.strip():
             return
         text = with_dropped_path(text)
-        if self._command or not self._typed.empty() or is_command(text) or mentions_images(text):
+        waits = self._command or not self._typed.empty() or self._leaving
+        if waits or is_command(text) or mentions_images(text):
             self._typed.put_nowait(text)
         else:
             self._send(text)
@@ -278,6 +287,9 @@ class LiveScreen:
         """Run commands, and what was typed behind them, in order; a message with images has files to be read, too."""
         while True:
             text = await self._typed.get()
+            if self._leaving:
+                self._typed_later.append(text)
+                continue
             if is_command(text):
                 self._painter.user_line(text)
                 self._show()
@@ -294,7 +306,22 @@ class LiveScreen:
                 self._painter.notice("Stopped.")
             elif not finished.result() and (is_worth_keeping(text) or not is_command(text)):
                 self._give_back(text)
+            self._painter.call_agent(self._session.agent.name)
             self._show()
+
+    def unread(self) -> list[str]:
+        """Return the lines that were typed behind the command that left: they are for whoever comes next."""
+        waiting = [self._typed.get_nowait() for _ in range(self._typed.qsize())]
+        return [*self._typed_later, *waiting]
+
+    async def _lend(self, work: Callable[[], str]) -> str:
+        """Lend the terminal to an editor; what happens meanwhile is printed afterwards."""
+        self._lent = True
+        try:
+            with set_app(self._prompt.app):
+                return await run_in_terminal(work, in_executor=True)
+        finally:
+            self._lent = False
 
     async def _send_images(self, text: str) -> bool:
         """Send a message with the images it names; return whether that was possible."""
@@ -395,7 +422,7 @@ class LiveScreen:
         self._console.width = self._output.get_size().columns
         self._draw()
         printed = self._paper.getvalue()
-        if not app.is_running or self._leaving:
+        if not app.is_running or self._leaving or self._lent:
             return  # it is printed when the prompt stands, or is gone
         if printed:
             self._paper.seek(0)

@@ -116,6 +116,10 @@ class Painter:
         if phase != self._phase:
             self._phase, self._phase_since = phase, self._clock()
 
+    def call_agent(self, name: str) -> None:
+        """Name the agent so from now on."""
+        self._name = safe_line(name)
+
     # --- what the person typed -------------------------------------------------------------------------
 
     def user_line(self, text: str) -> None:
