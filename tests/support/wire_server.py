@@ -48,6 +48,8 @@ class WireServer:
 
     models: Sequence[str] = ("fake-model",)
     base_path = "/v1"
+    listens_at = 0
+    """The port; 0 for any that is free."""
 
     def __init__(self, mind: Mind = everyday) -> None:
         self.mind = mind
@@ -100,7 +102,7 @@ class WireServer:
             daemon_threads = True
             block_on_close = False
 
-        self._server = Server(("127.0.0.1", 0), Connection)
+        self._server = Server(("127.0.0.1", self.listens_at), Connection)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
