@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, SMALL_MODEL, Machinery, Wish
@@ -40,6 +40,7 @@ from memos.terminal.session import Session
 
 if TYPE_CHECKING:
     from memos.llm.processor import Processor
+    from memos.llm.remote_processor import RemoteProcessor
     from memos.llm.road import Road
 
 
@@ -49,7 +50,7 @@ def is_embedded(model: str) -> bool:
 
 
 def is_remote(model: str) -> bool:
-    """Whether a model string names a model that litellm reaches."""
+    """Whether a model string names a model behind an endpoint."""
     return not is_embedded(model) and not model.startswith("scripted:")
 
 
@@ -93,15 +94,14 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 
     processor = processor_for(settings, places, environ)
     prefix = provider_of(settings.config.model)
-    check = getattr(processor, "check", None)
-    if check and is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
-        await check()
+    if is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
+        await cast("RemoteProcessor", processor).check()  # what `_remote` returns; not imported for the others' sake
     await processor.aclose()
 
 
 def _remote(
     settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
-) -> Processor:
+) -> RemoteProcessor:
     from memos.llm.call_formats import first_format
     from memos.llm.catalogue import local_address, provider_of, wants_thoughts_back
     from memos.llm.remote_processor import Patience, RemoteProcessor
