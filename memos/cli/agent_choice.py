@@ -10,7 +10,7 @@ from types import MappingProxyType
 from memos.config import Places, Portrait, Settings, load_human, load_persona, nearest_name, read_config
 from memos.errors import BadInput
 from memos.functions.process_functions import ProcessFunctions
-from memos.functions.table import ALWAYS_ALLOWED, function_names
+from memos.functions.table import SPEECH_FUNCTION, function_names
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
@@ -165,7 +165,7 @@ def _allowed(persona: Portrait, human: Portrait) -> dict[str, list[str]]:
     allowed = [set(_matching(p, p.front.functions)) for p in (persona, human) if p.front.functions is not None]
     if not allowed:
         return {}
-    names = set.intersection(*allowed) | {ALWAYS_ALLOWED}
+    names = set.intersection(*allowed) | {SPEECH_FUNCTION}
     return {"functions": [name for name in function_names(*FUNCTION_CLASSES) if name in names]}
 
 

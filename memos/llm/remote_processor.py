@@ -18,7 +18,7 @@ from memos.errors import ContentFiltered, ProcessorUnreachable, StreamCut
 from memos.llm.call_formats import CallFormat, Plain, format_named
 from memos.llm.call_grammar import lengths_within
 from memos.llm.capability_card import CapabilityCard, FormatName, KeptCards, card_of, learnt, told_change
-from memos.llm.catalogue import facts, is_redirected, price_table
+from memos.llm.catalogue import facts, model_table, redirection
 from memos.llm.chat_messages import blind
 from memos.llm.prices import cost_usd
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS
@@ -160,9 +160,9 @@ class RemoteProcessor:
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the price by litellm's list; None for what it does not list, and for every server of one's own."""
-        if self._api_base is not None or is_redirected(self._model):
+        if self._api_base is not None or redirection(self._model):
             return None
-        return cost_usd(price_table(), self._model, usage)
+        return cost_usd(model_table(), self._model, usage)
 
     # --- Life -------------------------------------------------------------------------------------------------
 
