@@ -331,12 +331,13 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEdited:
-    """A block changed."""
+    """A block changed. `revision` is the number by which `/memory undo` takes this back; 0: none."""
 
     label: str
     before: str
     after: str
     limit_chars: int
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

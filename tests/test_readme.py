@@ -11,6 +11,7 @@ import typer
 
 from memos import errors
 from memos.cli.app import app
+from memos.terminal.commands import COMMANDS, completions
 
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -56,6 +57,20 @@ def test_the_table_of_commands_is_the_command_line() -> None:
         options = [option for each in (command, *inner) for option in each.params]
         offered = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
         assert rows[name] <= offered, f"memos {name} has no {rows[name] - offered}"
+        named = [set(option.opts) | set(option.secondary_opts) for option in options if option.opts[0][0] == "-"]
+        assert all(names & rows[name] for names in named), f"memos {name}: a flag is missing in the README"
+
+
+def test_every_slash_command_stands_in_the_table_of_the_chat_and_no_other() -> None:
+    table = README[README.index("| in the chat |") :].split("\n\n")[0]
+    usages = [usage for row in table.splitlines()[2:] for usage in re.findall(r"`(/[^`]*)`", row.split(" | ")[0])]
+    assert {usage.split()[0].removeprefix("/") for usage in usages} == set(COMMANDS)
+
+
+def test_what_help_says_is_what_is_completed() -> None:
+    names = {f"/{name}" for name in COMMANDS}
+    assert {text for text, _ in completions("/", None)} == names  # type: ignore[arg-type]
+    assert {usage.split()[0] for usage in (entry.usage for entry in COMMANDS.values())} == names
 
 
 def test_the_exit_codes_are_those_of_the_tree_of_errors() -> None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from memos.config import Places, Portrait, Settings, load_human, load_persona, nearest_name, read_config
 from memos.errors import BadInput
 from memos.functions.process_functions import ProcessFunctions
-from memos.functions.table import ALWAYS_ALLOWED, function_names
+from memos.functions.table import SPEECH_FUNCTION, function_names
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
@@ -119,7 +119,7 @@ def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
         if fallbacks := persona.front.fallback_models or human.front.fallback_models:
             kept.setdefault("fallback_models", list(fallbacks))
     return machinery.agents.create(
-        wish.agent_name or _free_name(machinery.agents, persona.name),
+        wish.agent_name or free_name(machinery.agents, persona.name),
         model=config.model,
         persona_name=persona.name,
         human_name=config.human,
@@ -165,7 +165,7 @@ def _allowed(persona: Portrait, human: Portrait) -> dict[str, list[str]]:
     allowed = [set(_matching(p, p.front.functions)) for p in (persona, human) if p.front.functions is not None]
     if not allowed:
         return {}
-    names = set.intersection(*allowed) | {ALWAYS_ALLOWED}
+    names = set.intersection(*allowed) | {SPEECH_FUNCTION}
     return {"functions": [name for name in function_names(*FUNCTION_CLASSES) if name in names]}
 
 
@@ -226,7 +226,8 @@ def _usual_limit_chars(settings: Settings, blocks: int) -> int:
     return min(wanted_chars, window_tokens * _CHARS_PER_TOKEN // _BLOCK_SHARE_OF_WINDOW // blocks)
 
 
-def _free_name(agents: Agents, wanted: str) -> str:
+def free_name(agents: Agents, wanted: str) -> str:
+    """Return that name, or the first of NAME-2, NAME-3, … that no agent has."""
     names = {agent.name.casefold() for agent in agents.all()}
     candidates = [wanted, *(f"{wanted}-{number}" for number in range(2, len(names) + 3))]
     return next(name for name in candidates if name.casefold() not in names)

@@ -7,12 +7,13 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, SMALL_MODEL, Machinery, Wish
 from memos.cli.agent_models import AgentModels, limits_of, paging_of
 from memos.cli.days import in_words
+from memos.cli.other_agents import OtherAgents
 from memos.config import Config, Places, Settings, find_key
 from memos.config.parameters import sampling_params
 from memos.errors import BadInput, MemosError, NotConfigured, StorageProblem
@@ -40,6 +41,7 @@ from memos.terminal.session import Session
 
 if TYPE_CHECKING:
     from memos.llm.processor import Processor
+    from memos.llm.remote_processor import RemoteProcessor
     from memos.llm.road import Road
 
 
@@ -49,7 +51,7 @@ def is_embedded(model: str) -> bool:
 
 
 def is_remote(model: str) -> bool:
-    """Whether a model string names a model that litellm reaches."""
+    """Whether a model string names a model behind an endpoint."""
     return not is_embedded(model) and not model.startswith("scripted:")
 
 
@@ -93,15 +95,14 @@ async def check_model(settings: Settings, places: Places, environ: Mapping[str, 
 
     processor = processor_for(settings, places, environ)
     prefix = provider_of(settings.config.model)
-    check = getattr(processor, "check", None)
-    if check and is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
-        await check()
+    if is_remote(settings.config.model) and not provider(prefix) and prefix not in KEYLESS_PREFIXES:
+        await cast("RemoteProcessor", processor).check()  # what `_remote` returns; not imported for the others' sake
     await processor.aclose()
 
 
 def _remote(
     settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
-) -> Processor:
+) -> RemoteProcessor:
     from memos.llm.call_formats import first_format
     from memos.llm.catalogue import local_address, provider_of, wants_thoughts_back
     from memos.llm.remote_processor import Patience, RemoteProcessor
@@ -276,7 +277,7 @@ async def open_session(
     if not wish.read_only:
         lock.acquire(take_over=wish.take_over)
     try:
-        wiring = _Wiring(machinery, machinery.agents.reload(agent), settings)
+        wiring = _Wiring(machinery, machinery.agents.reload(agent), settings, wish)
         async with wiring.running(read_only=wish.read_only, stays=stays) as session:
             yield session
     finally:
@@ -286,10 +287,11 @@ async def open_session(
 class _Wiring:
     """The objects of one conversation."""
 
-    def __init__(self, machinery: Machinery, agent: Agent, settings: Settings) -> None:
+    def __init__(self, machinery: Machinery, agent: Agent, settings: Settings, wish: Wish) -> None:
         self._machinery = machinery
         self._agent = agent
         self._settings = settings
+        self._wish = wish
         database = machinery.database
         self._index = _index_or_words(settings, machinery)
         self._syscalls = KernelSyscalls(machinery.agents, agent)
@@ -378,20 +380,29 @@ class _Wiring:
             kernel=self._kernel,
             agent=self._agent,
             memory=StoredMemory(self._memory, self._recall),
-            operator=Operator(self._kernel, self._memory, self._archival),
+            operator=Operator(self._machinery.database, self._kernel, self._memory, self._archival),
             models=self._models,
             usage=UsageLedger(self._machinery.database),
             finder=Finder(self._index),
             words_finder=Finder(Index(self._machinery.database)) if config.terminal.recall_as_you_type else None,
+            agents=OtherAgents(self._machinery, self._agent, self._wish, self._recall, self._check),
+            settings=self._settings_now,
             header=[
                 *header(self._agent, config, self._machinery.places),
                 *filter(None, [self._index.problem or embedding_note(config)]),
             ],
             history_file=self._machinery.places.history_file,
+            drafts_folder=self._machinery.places.drafts,
+            log_file=self._machinery.places.log_file,
             read_only=read_only,
             screen=config.terminal,
             login=self._login() if config.terminal.greet and not read_only else None,
         )
+
+    def _settings_now(self) -> Sequence[tuple[str, str, str]]:
+        from memos.cli.configure import rows_of
+
+        return rows_of(self._models.settings)
 
     def _login(self) -> Event:
         now, before = utc_now(), self._agent.last_login_at

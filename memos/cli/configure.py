@@ -124,8 +124,7 @@ def _show(places: Places, environ: Mapping[str, str]) -> int:
     for warning in file.warnings:
         note(warning)
     settings = Settings.resolve({}, environ, {}, file.given)
-    rows = [(name, _shown(settings.value(name)), settings.origins[name]) for name in SETTINGS]
-    print_table(("setting", "value", "from"), [*rows, _key_row(settings, places, environ)])
+    print_table(("setting", "value", "from"), [*rows_of(settings), _key_row(settings, places, environ)])
     print_text("")
     from memos.cli.boot import embedding_note
 
@@ -139,6 +138,11 @@ def _show(places: Places, environ: Mapping[str, str]) -> int:
     ):
         print_text(f"{label:<10}{path}")
     return 0
+
+
+def rows_of(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return each setting with its value as text, passwords in addresses left out, and where it comes from."""
+    return [(name, _shown(settings.value(name)), settings.origins[name]) for name in SETTINGS]
 
 
 def _key_row(settings: Settings, places: Places, environ: Mapping[str, str]) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from memos.cli.endpoint_key import endpoint_key
 from memos.config import Places, Settings
 from memos.errors import BadInput, MemosError
 from memos.llm.capability_card import CapabilityCard, rows
-from memos.llm.catalogue import is_redirected, local_address
+from memos.llm.catalogue import local_address, redirection
 from memos.llm.probe import Plan, Tell, plan
 from memos.llm.remote_processor import RemoteProcessor
 from memos.llm.server_window import takes_grammar
@@ -35,7 +35,7 @@ class Probing:
         """Return what can be tried out; a server of the user's own is asked which kind it is. Raises: BadInput."""
         config = settings.config
         address = config.api_base or local_address(config.model)
-        own_server = bool(address) or is_redirected(config.model)
+        own_server = bool(address or redirection(config.model))
         key = endpoint_key(settings, places, environ)
         grammar = bool(address) and asyncio.run(takes_grammar(address, key.value if key else None))
         return cls(settings, places, environ, plan(config.model, own_server=own_server, takes_grammar=grammar))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
 from memos.cli.models import agree_first
+from memos.cli.other_agents import opened
 from memos.config import Places, Settings, read_config
 from memos.errors import BadInput
 from memos.storage.agents import Agent
 from memos.storage.database import Database
+from memos.terminal.session import Session
 
 
 def run(
@@ -77,14 +81,19 @@ def _choose_model(machinery: Machinery, wish: Wish, agent: Agent | None, *, ask:
 async def _talk(
     machinery: Machinery, agent: Agent, settings: Settings, wish: Wish, prompt: str | None, images: Sequence[str]
 ) -> int:
-    async with open_session(machinery, agent, settings, wish, stays=prompt is None) as session:
-        if prompt is not None:
-            from memos.terminal.one_shot import run_once
+    if prompt is not None:
+        from memos.terminal.one_shot import run_once
 
+        async with open_session(machinery, agent, settings, wish, stays=False) as session:
             return await run_once(session, prompt, sys.stdout, sys.stderr, sys.stderr.isatty(), images)
-        from memos.terminal.repl import run_repl
+    from memos.terminal.repl import run_repl
 
-        return await run_repl(session)
+    open_staying = functools.partial(open_session, stays=True)
+
+    def open_agent(name: str) -> AbstractAsyncContextManager[Session]:
+        return opened(machinery, name, wish, open_staying) if name else open_staying(machinery, agent, settings, wish)
+
+    return await run_repl(open_agent)
 
 
 def _is_a_terminal() -> bool:
@@ -94,6 +103,6 @@ def _is_a_terminal() -> bool:
 def log_to_file(places: Places) -> None:
     """Send warnings of the libraries and tracebacks of failed turns to a file: the screen belongs to the REPL."""
     places.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = logging.FileHandler(places.logs / "memos.log", encoding="utf-8", delay=True)
+    handler = logging.FileHandler(places.log_file, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

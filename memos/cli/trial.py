@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -35,6 +35,9 @@ class _Listener:
 
     def publish(self, body: OutputBody) -> None:
         self.heard.append(body)
+
+    def found(self, tier: str, seqs: Sequence[int]) -> None:
+        raise AssertionError("a trial has no memory")
 
     def pause_heartbeats(self, minutes: int) -> None:
         self.paused = True

@@ -64,6 +64,16 @@ class Places:
         return self.state / "logs"
 
     @property
+    def log_file(self) -> Path:
+        """Where they are written."""
+        return self.logs / "memos.log"
+
+    @property
+    def drafts(self) -> Path:
+        """Texts while they are open in an editor."""
+        return self.state / "drafts"
+
+    @property
     def history_file(self) -> Path:
         """What was typed, for the up key."""
         return self.state / "history"

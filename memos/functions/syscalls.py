@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from memos.messages import OutputBody
@@ -27,6 +28,10 @@ class Syscalls(Protocol):
 
     def publish(self, body: OutputBody) -> None:
         """Show something, once the function's effects are on disk; nothing is shown if they are undone."""
+        ...
+
+    def found(self, tier: str, seqs: Sequence[int]) -> None:
+        """Note which rows of a tier ("recall" or "archival") the function's result shows, for `/why`."""
         ...
 
     def pause_heartbeats(self, minutes: int) -> None:

@@ -15,8 +15,8 @@ from memos.messages import FunctionSchema, Profile
 
 Method = TypeVar("Method", bound=Callable[..., str])
 
-ALWAYS_ALLOWED = "send_message"
-"""Without it an agent could not speak."""
+SPEECH_FUNCTION = "send_message"
+"""What an agent speaks to its user by: always allowed."""
 HEARTBEAT_ARGUMENT = "request_heartbeat"
 THOUGHTS_ARGUMENT = "inner_thoughts"
 """Where a model that writes nothing beside its calls puts its inner monologue; no function has an argument so named."""
@@ -96,7 +96,7 @@ def function_names(*classes: type) -> list[str]:
 
 
 def _is_allowed(name: str, allowed: Collection[str] | None) -> bool:
-    return allowed is None or name == ALWAYS_ALLOWED or name in allowed
+    return allowed is None or name == SPEECH_FUNCTION or name in allowed
 
 
 def _entry(name: str, method: Callable[..., str]) -> Function:

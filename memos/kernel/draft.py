@@ -27,6 +27,7 @@ REFRESH_S = 0.5
 class Draft:
     """An async context around one inference: left without `finish`, what was shown is kept as incomplete.
 
+    It is made right after the prompt, for it notes what of the queue stands in that.
     `call` is the ledger's entry of the inference; it is stored, and completed, together with the row.
     """
 
@@ -34,6 +35,7 @@ class Draft:
         self.call = model_call(processor, "chat")
         self._processor = processor
         self._queue_manager = queue_manager
+        self._seen = queue_manager.seen(None if processor.reads_queue else turn.start_seq)
         self._row = Message(
             role="assistant",
             content="",
@@ -72,12 +74,12 @@ class Draft:
         self._finished = True
         self.call = replace(self.call, usage=reply.usage, cost_usd=self._processor.cost_usd(reply.usage))
         if reply.finish is Finish.CUT:
-            return await self._queue_manager.store_incomplete(self._shown(), self.call)
+            return await self._queue_manager.store_incomplete(self._shown(), self.call, self._seen)
         if reply.finish is Finish.LENGTH and not reply.calls:
             words = {"speech": reply.text} if reply.text else {}
             row = replace(self._row, content=reply.monologue, payload=words)
-            return await self._queue_manager.store_incomplete(row, self.call)
-        return await self._queue_manager.store_reply(reply, self._row, self.call)
+            return await self._queue_manager.store_incomplete(row, self.call, self._seen)
+        return await self._queue_manager.store_reply(reply, self._row, self.call, self._seen)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -90,7 +92,7 @@ class Draft:
         if self._finished:
             return
         if self._monologue or self._speech:
-            await self._queue_manager.store_incomplete(self._shown(), self.call)
+            await self._queue_manager.store_incomplete(self._shown(), self.call, self._seen)
         elif kind is asyncio.CancelledError:
             await self._queue_manager.record_call(self._row.turn_id, self.call)
 
@@ -106,7 +108,7 @@ class Draft:
             except TimeoutError:
                 if self._changed:
                     self._changed = False
-                    self._row, self.call = await self._queue_manager.store_draft(self._shown(), self.call)
+                    self._row, self.call = await self._queue_manager.store_draft(self._shown(), self.call, self._seen)
 
     async def _stop_refreshing(self) -> None:
         """Let a write under way come to its end: only then is it known whether the row exists."""

@@ -66,7 +66,8 @@ class Executor:
         self._syscalls.begin(turn)
         with self._database.transaction():
             result = self._attempt(call, limit_chars)
-            row = self._queue_manager.store_result(result, reply)
+            found = self._syscalls.take_found() if result.ok else {}
+            row = self._queue_manager.store_result(result, reply, found)
         return result, self._syscalls.take_outputs(keep=result.ok), row
 
     def _attempt(self, call: FunctionCall, limit_chars: int) -> FunctionResult:

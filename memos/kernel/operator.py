@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,12 @@ from memos.kernel.control import Turn
 from memos.kernel.kernel import Kernel
 from memos.kernel.main_context import Gauge, Publish
 from memos.memory.archival_storage import ArchivalStorage
-from memos.memory.working_context import WorkingContext
+from memos.memory.message_rows import rethought, reworded, spoken_words, thought_of
+from memos.memory.prompt_records import Grounds, PromptRecords, Source
+from memos.memory.working_context import Revision, WorkingContext
 from memos.messages import Block, Event, EventKind, Evicted, FunctionSchema, Message, Notice, OutputBody, new_id
 from memos.storage.attachments import IMAGES_KEY
+from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall
 
 
@@ -48,14 +51,17 @@ class TakenBack:
 
 
 class Operator:
-    """Acts on one agent. While a turn runs every method but `context` raises BadInput."""
+    """Acts on one agent. While a turn runs every method that changes something raises BadInput."""
 
     def __init__(
         self,
+        database: Database,
         kernel: Kernel,
         working_context: WorkingContext,
         archival: ArchivalStorage,
     ) -> None:
+        self._database = database
+        self._prompts = PromptRecords(database, kernel.agent.id)
         self._kernel = kernel
         self._main_context = kernel.machine.main_context
         self._queue_manager = kernel.machine.queue_manager
@@ -125,6 +131,62 @@ class Operator:
         taken = await self.undo()
         self._kernel.post(Event(EventKind.USER_MESSAGE, taken.words, taken.images))
         return taken
+
+    async def edit_block(self, label: str, before: str, value: str) -> Revision | None:
+        """Let a block that read `before` read `value`; return the edit, or None where that changes nothing.
+
+        Raises: BadInput (changed meanwhile, too long).
+        """
+        await self._ready()
+
+        def work() -> Revision | None:
+            block = self._working_context.block(label)
+            if block.value != before:
+                raise BadInput(
+                    f"{block.label} was changed meanwhile; it is as the agent left it.", "look, and try again"
+                )
+            return self._working_context.edit(block.label, value)
+
+        return await self._database.run(work)
+
+    async def undo_edit(self, seq: int | None) -> Revision:
+        """Take back one edit of a block, by its number, or the newest one; return the edit that does.
+
+        Raises: BadInput.
+        """
+        await self._ready()
+        return await self._database.run(lambda: self._working_context.undo(seq))
+
+    async def rethink(self, text: str) -> Message:
+        """Let the last inner monologue read `text`; return the new row. Raises: BadInput."""
+        return await self._revise(text, thought_of, rethought, "thought of the agent")
+
+    async def rewrite(self, text: str) -> Message:
+        """Let the last message to the user read `text`; return the new row. Raises: BadInput."""
+        return await self._revise(text, spoken_words, reworded, "message of the agent")
+
+    async def _revise(
+        self, text: str, part: Callable[[Message], str], revised: Callable[[Message, str], Message], what: str
+    ) -> Message:
+        """Supersede the last reply that has this part, and all after it, by copies in which the part reads `text`."""
+        await self._ready()
+        queue = self._queue_manager.queue
+        place = next(
+            (n for n in range(len(queue) - 1, -1, -1) if queue[n].role == "assistant" and part(queue[n])), None
+        )
+        if place is None:
+            raise BadInput(f"There is no {what} in the queue to change.", "say something first.")
+        return await self._queue_manager.revise(place, lambda message: revised(message, text))
+
+    @property
+    def queue(self) -> Sequence[Message]:
+        """The FIFO queue, in order."""
+        return self._queue_manager.queue
+
+    async def grounds(self) -> tuple[Source | None, Grounds | None]:
+        """Return the last reply that said something, and what stood in its prompt; a turn may be running."""
+        await self._kernel.opened()
+        return await self._database.run(self._prompts.last)
 
     async def clear(self) -> int:
         """Begin an empty queue and summary; return how many messages left. They stay in recall storage.

@@ -7,13 +7,14 @@ Source: Packer et al. 2023, §2.2.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from memos.kernel.control import Turn
 from memos.memory.image_files import read_image
 from memos.memory.message_rows import event_message, local_offset, reply_message
+from memos.memory.prompt_records import FOUND, PromptRecords
 from memos.memory.recall_storage import RecallStorage
 from memos.messages import Event, EventKind, FunctionResult, Image, Message, MessageState, Reply, new_id, utc_now
 from memos.storage.agents import Agent, Agents
@@ -22,6 +23,9 @@ from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall, UsageLedger
 
 T = TypeVar("T")
+
+Seen = tuple[int, int]
+"""The first and the last `seq` of the queue in a prompt."""
 
 
 class QueueManager:
@@ -32,6 +36,7 @@ class QueueManager:
         self._agents = agents
         self._recall = recall
         self._ledger = UsageLedger(database)
+        self._prompts = PromptRecords(database, agent.id)
         self._attachments = Attachments(database)
         self.agent = agent
         self.session = new_id()
@@ -93,17 +98,24 @@ class QueueManager:
         agent = await self._database.run(lambda: self._agents.reload(self.agent))
         return agent.paused_until is None or agent.paused_until <= utc_now()
 
-    async def store_draft(self, draft: Message, call: ModelCall) -> tuple[Message, ModelCall]:
+    def seen(self, since: int | None = None) -> Seen:
+        """Return the ends of the queue as a prompt has it now; `since` for a processor that does not read all."""
+        return (since or self._queue[0].seq, self._queue[-1].seq) if self._queue else (0, 0)
+
+    async def store_draft(self, draft: Message, call: ModelCall, seen: Seen) -> tuple[Message, ModelCall]:
         """Store or refresh the provisional row of a reply that is still streaming, and the model call it comes from."""
-        return await self._database.run(lambda: self._store_paid(draft, call))
+        return await self._database.run(lambda: self._store_paid(draft, call, seen))
 
-    async def store_reply(self, reply: Reply, draft: Message, call: ModelCall) -> Message:
-        """Store a finished reply with its calls pending; a later `store_result` closes each."""
-        return await self._store_final(reply_message(reply, draft), call)
+    async def store_reply(self, reply: Reply, draft: Message, call: ModelCall, seen: Seen) -> Message:
+        """Store a finished reply with its calls pending; a later `store_result` closes each.
 
-    async def store_incomplete(self, draft: Message, call: ModelCall) -> Message:
+        `seen` are the ends of the queue in the prompt that it answers.
+        """
+        return await self._store_final(reply_message(reply, draft), call, seen)
+
+    async def store_incomplete(self, draft: Message, call: ModelCall, seen: Seen) -> Message:
         """Store what was shown of a reply that broke off. Its calls are not kept, so none can run."""
-        return await self._store_final(replace(draft, state=MessageState.INCOMPLETE, created_at=utc_now()), call)
+        return await self._store_final(replace(draft, state=MessageState.INCOMPLETE, created_at=utc_now()), call, seen)
 
     async def record_call(self, turn_id: str, call: ModelCall) -> None:
         """Store a model call that left no reply in the queue."""
@@ -113,9 +125,13 @@ class QueueManager:
         """Return the newest model call of a step, or None; it may still be under way, and then has no usage yet."""
         return await self._database.run(lambda: self._ledger.last(self.agent.id))
 
-    def store_result(self, result: FunctionResult, reply: Message) -> Message:
-        """Store a result inside the transaction of its effects (called in the disk thread)."""
+    def store_result(self, result: FunctionResult, reply: Message, found: Mapping[str, Sequence[int]]) -> Message:
+        """Store a result inside the transaction of its effects (called in the disk thread).
+
+        `found` has the rows that it shows, by tier.
+        """
         now = utc_now()
+        more = ({"heartbeat": True} if result.heartbeat else {}) | ({FOUND: found} if found else {})
         return self._recall.append(
             Message(
                 role="tool",
@@ -125,7 +141,7 @@ class QueueManager:
                 name=result.name,
                 call_id=result.call_id,
                 ok=result.ok,
-                payload=local_offset(now) | ({"heartbeat": True} if result.heartbeat else {}),
+                payload=local_offset(now) | more,
                 session=self.session,
                 created_at=now,
             )
@@ -183,15 +199,38 @@ class QueueManager:
         self._queue = [row for row in self._queue if row.seq not in seqs]
         return result
 
-    async def _store_final(self, message: Message, call: ModelCall) -> Message:
-        stored, _ = await self._database.run(lambda: self._store_paid(message, call))
+    async def revise(self, place: int, revised: Callable[[Message], Message]) -> Message:
+        """Supersede the message at `place` of the queue and all after it by copies, the first one `revised`; return it.
+
+        The copies come last in order as the old rows did; each is whole, even where it stood in the queue shortened.
+        """
+        old = self._queue[place:]
+
+        def work() -> list[Message]:
+            with self._database.transaction():
+                whole = self._recall.whole([message.seq for message in old])
+                stored = []
+                for message in (revised(whole[0]), *whole[1:]):
+                    copy = replace(message, id=new_id(), seq=0)
+                    self._recall.take_back([message.seq], copy.id)
+                    stored.append(self._recall.append(copy))
+                self._prompts.copy({row.seq: copy.seq for row, copy in zip(whole, stored, strict=True)})
+                return stored
+
+        copies = await self._database.run(work)
+        self._queue[place:] = copies
+        return copies[0]
+
+    async def _store_final(self, message: Message, call: ModelCall, seen: Seen) -> Message:
+        stored, _ = await self._database.run(lambda: self._store_paid(message, call, seen))
         self.note(stored)
         return stored
 
-    def _store_paid(self, message: Message, call: ModelCall) -> tuple[Message, ModelCall]:
-        """Store or refresh a reply and its model call in one transaction: neither is there without the other."""
+    def _store_paid(self, message: Message, call: ModelCall, seen: Seen) -> tuple[Message, ModelCall]:
+        """Store or refresh a reply, what stood in its prompt, and its model call in one transaction."""
         with self._database.transaction():
             stored = self._recall.update(message) if message.seq else self._recall.append(message)
+            self._prompts.keep(stored.seq, seen)
             return stored, self._ledger.record(message.agent_id, message.turn_id, call)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from memos.kernel.control import Turn
@@ -17,6 +18,7 @@ class KernelSyscalls:
         self._agent = agent
         self._turn = Turn()
         self._outputs: list[OutputBody] = []
+        self._found: dict[str, list[int]] = {}
 
     @property
     def turn_id(self) -> str:
@@ -37,6 +39,10 @@ class KernelSyscalls:
         """Keep `body` until the function's effects are on disk."""
         self._outputs.append(body)
 
+    def found(self, tier: str, seqs: Sequence[int]) -> None:
+        """Note which rows of a tier the result shows."""
+        self._found.setdefault(tier, []).extend(seqs)
+
     def pause_heartbeats(self, minutes: int) -> None:
         """Let no timed heartbeat wake the agent for `minutes`."""
         self._agents.pause(self._agent, utc_now() + timedelta(minutes=minutes))
@@ -44,7 +50,12 @@ class KernelSyscalls:
     def begin(self, turn: Turn) -> None:
         """A call of `turn` begins."""
         self._turn = turn
-        self._outputs = []
+        self._outputs, self._found = [], {}
+
+    def take_found(self) -> dict[str, list[int]]:
+        """Return the rows that the call's result shows, by tier."""
+        found, self._found = self._found, {}
+        return found
 
     def take_outputs(self, *, keep: bool) -> list[OutputBody]:
         """Return what the call published, or nothing where its effects were undone."""

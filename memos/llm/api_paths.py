@@ -7,17 +7,16 @@ Source: aws-samples/bedrock-access-gateway, README and setting.py (API_ROUTE_PRE
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from typing import TYPE_CHECKING
 
 from memos.llm.road import WireError
+from memos.llm.wire_client import json_answer
 
 if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_S = 3.0
-_ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 _PATHS = ("/v1", "/api/v1", "/openai/v1", "")
 _TAIL = re.compile(r"(/chat/completions|/completions|/models)?/*$")
 _VERSION = re.compile(r"(/api|/openai)?(/v1)?$")
@@ -47,18 +46,5 @@ async def api_path_beside(client: httpx.AsyncClient, address: str) -> str:
 
 
 async def _lists_models(client: httpx.AsyncClient, address: str) -> bool:
-    import httpx
-
-    body = bytearray()
-    try:
-        async with client.stream("GET", f"{address}/models") as response:
-            if response.status_code != httpx.codes.OK:
-                return False
-            async for piece in response.aiter_bytes():
-                body += piece
-                if len(body) > _ANSWER_LIMIT_BYTES:
-                    return False
-        answer = json.loads(bytes(body))
-    except (httpx.HTTPError, OSError, ValueError, RecursionError):
-        return False
+    answer = await json_answer(client, f"{address}/models")
     return isinstance(answer, dict) and isinstance(answer.get("data"), list)

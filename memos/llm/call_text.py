@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
+from memos.functions.table import SPEECH_FUNCTION
 from memos.llm.growing_json import GrowingJson, Path, Told
 from memos.messages import MonologueDelta, ReplyPart, SpeechDelta
 from memos.safe_text import StorablePieces, storable
 
-_SPEAK = "send_message"
 _FENCE = "```"
 _CLOSED_BY = {
     "[TOOL_CALLS]": "",
@@ -427,7 +427,7 @@ class _GrowingCall:
         if told.kind != "string":
             return
         if told.path[-1] == "message" and not self._message_told:
-            if self._is_named and self._name == _SPEAK:
+            if self._is_named and self._name == SPEECH_FUNCTION:
                 self._say(told.text)
             self._message_told = told.ends or not self.said
         if told.path[-1] == "inner_thoughts" and not self._thoughts_told:
@@ -462,7 +462,7 @@ class _GrowingCall:
 
     def _say_the_rest(self, arguments: Mapping[str, Any]) -> None:
         message, said = arguments.get("message"), "".join(self.said)
-        if self._name == _SPEAK and isinstance(message, str):
+        if self._name == SPEECH_FUNCTION and isinstance(message, str):
             self._say(storable(message).removeprefix(said))
 
 

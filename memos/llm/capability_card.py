@@ -107,10 +107,6 @@ class CapabilityCard:
         """Return the card after a reply in the format `name`."""
         return replace(self, formats={**self.formats, name: self.record(name).after(how)})
 
-    def forgiven(self) -> Self:
-        """Return the card with failures and refusals struck out: everything is tried anew."""
-        return replace(self, formats={name: FormatRecord(record.obeyed) for name, record in self.formats.items()})
-
     def as_json(self) -> str:
         """Return the card as text to be kept."""
         return json.dumps(asdict(self))

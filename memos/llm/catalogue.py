@@ -142,7 +142,7 @@ def provider_of(model: str) -> str:
         prefix, found, _ = model.partition(separator)
         if found and (separator == "/" or prefix in LOCAL_PREFIXES):
             return prefix
-    known = _table().get(model, {})
+    known = model_table().get(model, {})
     return str(known.get("litellm_provider", ""))
 
 
@@ -190,7 +190,7 @@ class ModelFacts:
 def facts(model: str) -> ModelFacts:
     """Return what is known of a model string without asking anybody."""
     _, _, bare = model.partition("/")
-    row = _table().get(model) or _table().get(bare) or {}
+    row = model_table().get(model) or model_table().get(bare) or {}
     window = row.get("max_input_tokens")
     calls = row.get("supports_function_calling")
     return ModelFacts(
@@ -207,7 +207,7 @@ def caches_prompts(model: str) -> bool | None:
     """
     last = model.rpartition("/")[2]
     names = (model, model.partition("/")[2], last, last[last.find("anthropic.") :] if "anthropic." in last else last)
-    rows = [_table()[name] for name in names if name in _table()]
+    rows = [model_table()[name] for name in names if name in model_table()]
     return next((bool(row.get("supports_prompt_caching")) for row in rows), None)
 
 
@@ -262,18 +262,9 @@ def redirection(model: str) -> str:
     return next(filter(None, (os.environ.get(name, "").strip() for name in names)), "")
 
 
-def is_redirected(model: str) -> bool:
-    """Whether the environment names another address for the provider than its own."""
-    return bool(redirection(model))
-
-
-def price_table() -> Mapping[str, Mapping[str, Any]]:
-    """Return what litellm's table says of each model, prices included."""
-    return _table()
-
-
 @functools.cache
-def _table() -> Mapping[str, Mapping[str, Any]]:
+def model_table() -> Mapping[str, Mapping[str, Any]]:
+    """Return what litellm's table says of each model, prices included."""
     spec = find_spec("litellm")  # finds the folder without importing anything
     if spec is None or not spec.submodule_search_locations:
         return MappingProxyType({})

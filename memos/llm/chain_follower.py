@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from memos.llm.reply_decoder import SPEECH_FUNCTION
+from memos.functions.table import SPEECH_FUNCTION
 from memos.llm.scripted import ScriptedCall, ScriptedProcessor, ScriptedReply
 from memos.messages import EventKind, FunctionCall, Message, Prompt
 

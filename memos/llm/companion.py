@@ -11,6 +11,7 @@ import threading
 from dataclasses import replace
 from typing import Protocol
 
+from memos.functions.table import SPEECH_FUNCTION
 from memos.llm.decomposed import SLOTS as CLERK_SLOTS
 from memos.llm.decomposed import Decision, as_reply, current_turn
 from memos.llm.small_talk import Completer
@@ -72,7 +73,7 @@ class Companion:
         """Return the next step as an ordinary reply."""
         decision = self._clerk.decide(prompt, cancelled)
         turn = current_turn(prompt.queue)
-        if decision.name == "send_message" and turn is not None:
+        if decision.name == SPEECH_FUNCTION and turn is not None:
             decision = self._phrased(decision, turn.event.content, cancelled)
         return as_reply(decision, prompt)
 

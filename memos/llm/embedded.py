@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from memos.errors import BadInput, EmbeddingProblem, ProcessorUnreachable
+from memos.functions.table import SPEECH_FUNCTION
 from memos.llm.token_counts import estimated
 from memos.messages import MonologueDelta, Progress, Prompt, PromptTokens, Reply, ReplyPart, SpeechDelta, TokenUsage
 from memos.safe_text import safe_line
@@ -332,5 +333,5 @@ def _named_path(model: str) -> Path | None:
 def _deltas(reply: Reply) -> list[ReplyPart]:
     """Return what the user sees of `reply`, in pieces: nothing is shown before it has been checked as a whole."""
     deltas: list[ReplyPart] = [MonologueDelta(reply.monologue)] if reply.monologue else []
-    spoken = [json.loads(call.arguments)["message"] for call in reply.calls if call.name == "send_message"]
+    spoken = [json.loads(call.arguments)["message"] for call in reply.calls if call.name == SPEECH_FUNCTION]
     return deltas + [SpeechDelta(message) for message in [*spoken, reply.text] if message]

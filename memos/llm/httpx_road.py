@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from memos.errors import ProcessorUnreachable
 from memos.llm.api_paths import api_path_beside, is_wrong_path
 from memos.llm.event_stream import EventStream
 from memos.llm.road import AddressMended, CallPiece, ChatRequest, Chunk, NoUsableAnswer, WireError
-from memos.llm.wire_client import WireClient
+from memos.llm.wire_client import WireRoad
 from memos.messages import TokenUsage
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ _BODY_LIMIT_BYTES = 8 * 1024 * 1024
 _AFTERWORD_S = 0.05
 
 
-class HttpxRoad:
-    """One model, `name`, at one address such as `http://127.0.0.1:8080/v1`; usable from one event loop at a time."""
+class HttpxRoad(WireRoad):
+    """One model, `name`, at one address such as `http://127.0.0.1:8080/v1`."""
 
     def __init__(
         self,
@@ -47,23 +48,8 @@ class HttpxRoad:
         mends_address: bool = False,
     ) -> None:
         """`mends_address`: the address was typed by a person, so that its path may not be the one that is meant."""
-        self._name = name
-        self._address = address.rstrip("/")
-        self._client = WireClient(address, key, connect_timeout_s)
+        super().__init__(name, address, key, connect_timeout_s=connect_timeout_s)
         self._may_mend = mends_address
-
-    @property
-    def is_ready(self) -> bool:
-        """There is next to nothing to load."""
-        return True
-
-    async def warm_up(self) -> None:
-        """Import httpx and make the client, before the first message."""
-        await self._client.warm_up()
-
-    async def check(self) -> None:
-        """Find out whether the address and the key can be sent at all. Raises: BadInput."""
-        self._client.check()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         """Ask once, as `Road.stream` says. Raises: WireError, NoUsableAnswer, AddressMended, httpx.HTTPError."""
@@ -77,20 +63,15 @@ class HttpxRoad:
                 await self._mend(error)
             raise
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
     async def _asked(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         body = json.dumps(self._body(request), ensure_ascii=False).encode("utf-8", "replace")
         async with self._client.here().stream("POST", f"{self._address}/chat/completions", content=body) as response:
             if response.status_code != 200:
                 text = (await _bounded_body(response)).decode("utf-8", "replace")
-                error = error_of(_parsed(text), response.status_code, dict(response.headers))
-                if error is not None and error.failed_generation:
-                    yield Chunk(content=error.failed_generation, finish="stop")
-                    return
-                raise error or WireError(text, response.status_code, dict(response.headers))
+                headers = dict(response.headers)
+                error = error_of(_parsed(text), response.status_code, headers)
+                yield _written_call(error or WireError(text, response.status_code, headers))
+                return
             async for chunk in _answer(response):
                 yield chunk
 
@@ -217,10 +198,15 @@ def _no_json(data: str) -> NoUsableAnswer:
 def _event(value: dict[str, Any]) -> Chunk:
     """Return the chunk of one event. Raises: WireError."""
     if error := error_of(value, None, {}):
-        if error.failed_generation:
-            return Chunk(content=error.failed_generation, finish="stop")
-        raise error
+        return _written_call(error)
     return chunk_of(value)
+
+
+def _written_call(error: WireError) -> Chunk:
+    """Return what the model wrote where the endpoint could make no call of it. Raises: `error`, for any other."""
+    if not error.failed_generation:
+        raise error
+    return Chunk(content=error.failed_generation, finish="stop")
 
 
 def _whole(body: bytes) -> Chunk:
@@ -230,14 +216,9 @@ def _whole(body: bytes) -> Chunk:
     value = _parsed(text)
     if not isinstance(value, dict):
         raise NoUsableAnswer(text[:2000] or "its answer is empty")
-    if error := error_of(value, None, {}):
-        if error.failed_generation:
-            return Chunk(content=error.failed_generation, finish="stop")
-        raise error
-    chunk = chunk_of(value)
-    if chunk.finish is None and isinstance(value.get("choices"), list) and value["choices"]:
-        return Chunk(chunk.content, chunk.reasoning, chunk.calls, "stop", chunk.usage, chunk.signed)
-    return chunk
+    chunk = _event(value)
+    has_choices = isinstance(value.get("choices"), list) and bool(value["choices"])
+    return replace(chunk, finish="stop") if chunk.finish is None and has_choices else chunk
 
 
 def _parsed(text: str) -> Any:

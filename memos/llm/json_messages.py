@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from memos.functions.table import HEARTBEAT_ARGUMENT
+from memos.functions.table import HEARTBEAT_ARGUMENT, SPEECH_FUNCTION
 from memos.llm.call_grammar import ARGUMENTS, FUNCTION, THOUGHTS, Lengths
 from memos.llm.chat_messages import (
     CUT_OFF,
@@ -25,7 +25,6 @@ from memos.messages import FunctionCall, FunctionSchema, Message, MessageState, 
 from memos.prompts import json_call_instructions
 from memos.safe_text import storable
 
-_SPEAK = "send_message"
 _FORM = FunctionCall("", "...", '{"...": "..."}')
 _Calls = Mapping[str, tuple[str, FunctionCall]]
 """Each call of the queue by its id, with the thoughts that go with it."""
@@ -101,7 +100,7 @@ def _row_in_json(row: Message, *, calls: _Calls, nested: bool) -> list[ChatMessa
     thoughts, said = _words_of(row)
     if not said:  # a reply with calls comes with their results; one of nothing but thoughts did nothing
         return []
-    call = FunctionCall("", _SPEAK, _compact({"message": said}))
+    call = FunctionCall("", SPEECH_FUNCTION, _compact({"message": said}))
     return [_assistant(written_call(thoughts, call, nested=nested))]
 
 
@@ -111,7 +110,7 @@ def _row_in_words(row: Message, *, calls: _Calls) -> list[ChatMessage]:
         return row_messages(row)
     if row.role == "tool":
         call = calls[row.call_id or ""][1]
-        said = json.loads(sendable_arguments(call.arguments)).get("message") if call.name == _SPEAK else None
+        said = json.loads(sendable_arguments(call.arguments)).get("message") if call.name == SPEECH_FUNCTION else None
         return [_assistant(storable(str(said)))] if said else [_result(row)]
     said = _words_of(row)[1]
     return [_assistant(said)] if said else []

@@ -16,7 +16,6 @@ from dataclasses import replace
 
 from memos.llm.httpx_road import HttpxRoad
 from memos.llm.road import ChatRequest, Chunk
-from memos.llm.wire_client import WireClient
 
 _REPLY_SHARE = 8
 """One part in so many of the window is asked for as the reply: left out, koboldcpp stops after a few hundred tokens;
@@ -25,27 +24,12 @@ _FEWEST_TOKENS = 256
 _ABORT_LIMIT_S = 2.0
 
 
-class KoboldRoad:
+class KoboldRoad(HttpxRoad):
     """The model that the koboldcpp at `address`, such as `http://127.0.0.1:5001/v1`, has loaded; any name will do."""
 
     def __init__(self, name: str, address: str, key: str | None = None, *, connect_timeout_s: float = 10.0) -> None:
-        self._address = address.rstrip("/")
-        self._road = HttpxRoad(name, address, key, connect_timeout_s=connect_timeout_s)
-        self._aside = WireClient(address, key, connect_timeout_s)
+        super().__init__(name, address, key, connect_timeout_s=connect_timeout_s)
         self._aborting: set[asyncio.Task[None]] = set()
-
-    @property
-    def is_ready(self) -> bool:
-        """There is next to nothing to load."""
-        return True
-
-    async def warm_up(self) -> None:
-        """Import httpx and make the client, before the first message."""
-        await self._road.warm_up()
-
-    async def check(self) -> None:
-        """Find out whether the key can be sent at all. Raises: BadInput."""
-        await self._road.check()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         """Ask once, as `Road.stream` says; who stops listening stops the model. Raises: as `HttpxRoad.stream`."""
@@ -54,7 +38,7 @@ class KoboldRoad:
         ours = {"max_tokens": reply_tokens, **request.params, "genkey": name}
         finished = False
         try:
-            async with aclosing(self._road.stream(replace(request, params=ours))) as chunks:
+            async with aclosing(super().stream(replace(request, params=ours))) as chunks:
                 async for chunk in chunks:
                     yield chunk
             finished = True
@@ -68,8 +52,7 @@ class KoboldRoad:
     async def aclose(self) -> None:
         """Close the connections."""
         await asyncio.gather(*self._aborting, return_exceptions=True)
-        await self._aside.aclose()
-        await self._road.aclose()
+        await super().aclose()
 
     def _abort(self, name: str) -> None:
         task = asyncio.create_task(self._send_abort(name))
@@ -77,7 +60,7 @@ class KoboldRoad:
         task.add_done_callback(self._aborting.discard)
 
     async def _send_abort(self, name: str) -> None:
-        client = self._aside.here()
+        client = self._client.here()
         import httpx
 
         root = self._address.removesuffix("/v1")

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memos.llm.road import CallPiece, ChatRequest, Chunk, NoUsableAnswer, WireError
-from memos.llm.wire_client import WireClient
+from memos.llm.wire_client import WireRoad
 from memos.messages import TokenUsage
 
 if TYPE_CHECKING:
@@ -24,26 +24,11 @@ _LINE_LIMIT_BYTES = 8 * 1024 * 1024
 _DONE_WITHOUT_ANSWER = ("load", "unload")
 
 
-class OllamaRoad:
+class OllamaRoad(WireRoad):
     """One model, `name`, of the Ollama at `address`, such as `http://127.0.0.1:11434`."""
 
     def __init__(self, name: str, address: str, key: str | None = None, *, connect_timeout_s: float = 10.0) -> None:
-        self._name = name
-        self._address = root_of(address)
-        self._client = WireClient(address, key, connect_timeout_s)
-
-    @property
-    def is_ready(self) -> bool:
-        """There is next to nothing to load."""
-        return True
-
-    async def warm_up(self) -> None:
-        """Import httpx and make the client, before the first message."""
-        await self._client.warm_up()
-
-    async def check(self) -> None:
-        """Find out whether the key can be sent at all. Raises: BadInput."""
-        self._client.check()
+        super().__init__(name, root_of(address), key, connect_timeout_s=connect_timeout_s)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         """Ask once, as `Road.stream` says. Raises: WireError, NoUsableAnswer, httpx.HTTPError."""
@@ -64,10 +49,6 @@ class OllamaRoad:
                 yield chunk
             if response.status_code != 200:
                 raise WireError("it gave no reason", response.status_code, headers)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         params = {name: value for name, value in request.params.items() if name not in request.without}

@@ -38,7 +38,6 @@ from memos.storage.attachments import words_and_images
 
 SLOTS = 1
 SLOT = 0
-_SPEAK = "send_message"
 _FIRST = Lengths()
 _SHORTER = Lengths(thoughts_chars=60, string_chars=160)
 _MAX_TOKENS = 256

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from memos.errors import MemosError, ProcessorError, ProcessorUnreachable
 from memos.llm.call_formats import Plain, format_named
 from memos.llm.capability_card import FAILURES_ALLOWED, CapabilityCard, FormatName, HowUsed, Monologue, Reasoning
-from memos.llm.catalogue import price_table
+from memos.llm.catalogue import model_table
 from memos.llm.prices import cost_usd
 from memos.llm.provider_errors import Failure, failure_of
 from memos.llm.reply_decoder import ReplyDecoder, Seen
@@ -144,7 +144,7 @@ def plan(model: str, *, own_server: bool, takes_grammar: bool) -> Plan:
     """Return what is to be tried. `own_server`: it is at an address of the user's own, whose prices nobody lists."""
 
     def price(usage: TokenUsage) -> float | None:
-        return None if own_server else cost_usd(price_table(), model, usage)
+        return None if own_server else cost_usd(model_table(), model, usage)
 
     picture_usd = price(TokenUsage(_PICTURE_TOKENS, _REPLY_TOKENS)) or 0.0
     grammar = [_GRAMMAR] if takes_grammar else []

@@ -24,6 +24,7 @@ from memos.errors import (
     ProcessorRefused,
     ProcessorUnreachable,
     RateLimited,
+    StreamCut,
 )
 from memos.llm.road import OPTIONAL_FIELDS
 from memos.safe_text import safe_line
@@ -153,7 +154,12 @@ class ErrorElsewhere(Exception):
 
 
 def failure_of(error: BaseException, who: str, model: str, secrets: Iterable[str] = ()) -> Failure:
-    """Tell what `error` means. `who` names the provider or endpoint; `secrets` never appear in the sentence."""
+    """Tell what `error` means. `who` names the provider or endpoint; `secrets` never appear in the sentence.
+
+    An error that is ours already stays as it is; of those, only a reply that broke off may pass by itself.
+    """
+    if isinstance(error, MemosError):
+        return Failure(error, passing=isinstance(error, StreamCut))
     facts = ErrorFacts.of(error)
     failure = _failure_of(facts, who, model, secrets)
     if _NO_IMAGES.search(facts.text):  # whatever the status: llama.cpp's is 500, OpenRouter's 404

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from memos.errors import ContextOverflow, EmbeddingProblem, MemosError
-from memos.llm.catalogue import is_redirected, price_table
+from memos.llm.catalogue import model_table, redirection
 from memos.llm.litellm_process import shared_process
 from memos.llm.prices import cost_usd
 from memos.llm.provider_errors import failure_of
@@ -178,8 +178,8 @@ class RemoteEmbedder:
 
     def _report(self, prompt_tokens: int | None) -> None:
         usage = TokenUsage(prompt_tokens, 0)
-        own = self._api_base is not None or is_redirected(self._model)
-        self._on_call(usage, None if own else cost_usd(price_table(), self._model, usage))
+        own = self._api_base is not None or bool(redirection(self._model))
+        self._on_call(usage, None if own else cost_usd(model_table(), self._model, usage))
 
     def _checked(self, sent: list[str] | None, count: int) -> Vectors:
         """Return the vectors of an answer, of unit length. Raises: EmbeddingProblem."""

@@ -14,11 +14,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from memos.errors import ContentFiltered, MemosError, ProcessorUnreachable, StreamCut
+from memos.errors import ContentFiltered, ProcessorUnreachable, StreamCut
 from memos.llm.call_formats import CallFormat, Plain, format_named
 from memos.llm.call_grammar import lengths_within
 from memos.llm.capability_card import CapabilityCard, FormatName, KeptCards, card_of, learnt, told_change
-from memos.llm.catalogue import facts, is_redirected, price_table
+from memos.llm.catalogue import facts, model_table, redirection
 from memos.llm.chat_messages import blind
 from memos.llm.prices import cost_usd
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS
@@ -160,9 +160,9 @@ class RemoteProcessor:
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the price by litellm's list; None for what it does not list, and for every server of one's own."""
-        if self._api_base is not None or is_redirected(self._model):
+        if self._api_base is not None or redirection(self._model):
             return None
-        return cost_usd(price_table(), self._model, usage)
+        return cost_usd(model_table(), self._model, usage)
 
     # --- Life -------------------------------------------------------------------------------------------------
 
@@ -225,6 +225,10 @@ class RemoteProcessor:
         self._card = card
         if self._notes:
             self._notes.note_card(self._model, self._api_base or "", card.as_json())
+
+    def _keep_seen(self, card: CapabilityCard) -> None:
+        """Keep what a reply or a refusal showed just now."""
+        self._keep(replace(card, seen_at=utc_now().isoformat(timespec="seconds")))
 
     # --- A reply ----------------------------------------------------------------------------------------------
 
@@ -324,18 +328,18 @@ class RemoteProcessor:
 
     def _learnt(self, name: FormatName, decoder: ReplyDecoder, reply: Reply) -> str:
         """Note on the card what a reply showed; return a sentence where the next one is asked for in another way."""
-        before, self_chosen = self._card, self._chosen is not None
+        before = self._card
         after = learnt(before, name, decoder.seen, reply, streamed=self._stream)
         if after == before:
             return ""
-        self._keep(replace(after, seen_at=utc_now().isoformat(timespec="seconds")))
-        return "" if self_chosen else told_change(before, after, self._model, self._first)
+        self._keep_seen(after)
+        return "" if self._chosen else told_change(before, after, self._model, self._first)
 
     def _adapted(self, failure: Failure, name: FormatName) -> str:
         """Leave out what the endpoint does not take, for good; return a sentence on it, empty where that is not it."""
         if failure.refuses in _REFUSABLE.get(name, ()) and self._chosen is None:
             before = self._card
-            self._keep(replace(before.after(name, "refused"), seen_at=utc_now().isoformat(timespec="seconds")))
+            self._keep_seen(before.after(name, "refused"))
             return told_change(before, self._card, self._model, self._first)
         if failure.refuses in OPTIONAL_FIELDS and failure.refuses not in self._without:
             self._without |= {failure.refuses}
@@ -344,7 +348,7 @@ class RemoteProcessor:
 
     def _sees_nothing(self) -> str:
         """Note on the card that the endpoint refused an image; return a sentence on what it gets in its place."""
-        self._keep(replace(self._card, images=False, seen_at=utc_now().isoformat(timespec="seconds")))
+        self._keep_seen(replace(self._card, images=False))
         return (
             f"{self._model} takes no images: it was sent their names and sizes in words instead. /model switches to a"
             " model that sees; memos doctor --probe tries this one again."
@@ -365,8 +369,6 @@ class RemoteProcessor:
             what = f"{self._who} sent nothing for {waited_s:g} s."
             # Not tried again by itself: a slow server would do the same work twice.
             return Failure(ProcessorUnreachable(what, "try again, or allow more time under [timeouts] in config.toml."))
-        if isinstance(error, MemosError):
-            return Failure(error, passing=isinstance(error, StreamCut))
         return failure_of(error, self._who, self._model, [self._api_key] if self._api_key else [])
 
     def _wait_before_retry(self, failure: Failure, attempt: int) -> float | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from memos.functions.table import THOUGHTS_ARGUMENT
+from memos.functions.table import SPEECH_FUNCTION, THOUGHTS_ARGUMENT
 from memos.llm.call_text import CallText, FoundCalls
 from memos.llm.road import CallPiece, Chunk
 from memos.llm.speech_decoder import SpeechDecoder
@@ -21,7 +21,6 @@ from memos.llm.thought_tags import ThoughtTags
 from memos.messages import Finish, FunctionCall, MonologueDelta, Reply, ReplyPart, SpeechDelta, TokenUsage, new_id
 from memos.safe_text import StorablePieces, storable
 
-SPEECH_FUNCTION = "send_message"
 _BROKEN_OFF = (Finish.CUT, Finish.CANCELLED)
 _NO_USAGE = TokenUsage()
 

@@ -37,9 +37,10 @@ from memos.errors import (
     ProcessorUnreachable,
     RateLimited,
 )
+from memos.functions.table import SPEECH_FUNCTION
 from memos.llm.chat_messages import check_pairing
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS
-from memos.llm.reply_decoder import SPEECH_FUNCTION, ReplyDecoder
+from memos.llm.reply_decoder import ReplyDecoder
 from memos.llm.road import CallPiece, Chunk
 from memos.llm.token_counts import estimated
 from memos.messages import Finish, Prompt, PromptTokens, ReplyPart, TokenUsage

@@ -6,7 +6,6 @@ Only the address the user named is asked, once; a server that does not say, or s
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,13 +14,13 @@ from urllib.parse import urlsplit
 from memos.llm.ollama_road import root_of
 from memos.llm.processor import DEFAULT_WINDOW_TOKENS
 from memos.llm.quick_httpx import is_loopback, spare_unused_parts
+from memos.llm.wire_client import json_answer
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
 
-_ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 _SMALLEST, _LARGEST = 256, 100_000_000
 _OLLAMA_PREFIXES = ("ollama", "ollama_chat")
 _OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
@@ -40,7 +39,9 @@ async def takes_grammar(api_base: str, key: str | None = None, *, timeout_s: flo
 
     async def ask(client: httpx.AsyncClient, address: str) -> bool:
         root = address.removesuffix("/v1")
-        props, kobold = await asyncio.gather(_json(client, f"{root}/props"), _json(client, f"{root}/api/extra/version"))
+        props, kobold = await asyncio.gather(
+            json_answer(client, f"{root}/props"), json_answer(client, f"{root}/api/extra/version")
+        )
         return "default_generation_settings" in _mapping(props) or "koboldcpp" in str(_mapping(kobold)).casefold()
 
     return bool(await _asked(api_base, key, timeout_s, ask))
@@ -73,7 +74,7 @@ async def _ollama(client: httpx.AsyncClient, address: str, name: str) -> int | N
     """
     root = root_of(address)
     loaded, card = await asyncio.gather(
-        _json(client, f"{root}/api/ps"), _json(client, f"{root}/api/show", {"model": name})
+        json_answer(client, f"{root}/api/ps"), json_answer(client, f"{root}/api/show", {"model": name})
     )
     rows = (row for row in _rows(loaded, "models") if {name, f"{name}:latest"} & {row.get("name"), row.get("model")})
     in_use = _first(row.get("context_length") for row in rows)
@@ -89,10 +90,10 @@ async def _openai_like(client: httpx.AsyncClient, api_base: str, name: str) -> i
     root = api_base.removesuffix("/v1")
     listed_at = f"{api_base}/models" if urlsplit(api_base).path else f"{root}/v1/models"
     props, kobold, studio, models = await asyncio.gather(
-        _json(client, f"{root}/props"),
-        _json(client, f"{root}/api/extra/true_max_context_length"),
-        _json(client, f"{root}/api/v0/models"),
-        _json(client, listed_at),
+        json_answer(client, f"{root}/props"),
+        json_answer(client, f"{root}/api/extra/true_max_context_length"),
+        json_answer(client, f"{root}/api/v0/models"),
+        json_answer(client, listed_at),
     )
     settings = _mapping(_mapping(props).get("default_generation_settings"))
     told = [settings.get("n_ctx"), _mapping(props).get("n_ctx"), _mapping(kobold).get("value")]
@@ -102,24 +103,6 @@ async def _openai_like(client: httpx.AsyncClient, api_base: str, name: str) -> i
         told += [row.get("loaded_context_length"), *(row.get(key) for key in _MODEL_KEYS)]
         told += [meta.get("n_ctx"), meta.get("n_ctx_train")]
     return _first(told)
-
-
-async def _json(client: httpx.AsyncClient, url: str, body: Mapping[str, Any] | None = None) -> Any:
-    """Return what the address answers, None for anything but JSON with status 200."""
-    import httpx
-
-    content = bytearray()
-    try:
-        async with client.stream("POST" if body else "GET", url, json=body) as response:
-            if response.status_code != httpx.codes.OK:
-                return None
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > _ANSWER_LIMIT_BYTES:
-                    return None
-        return json.loads(bytes(content))
-    except (httpx.HTTPError, OSError, ValueError, RecursionError):
-        return None
 
 
 def _row_of(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from memos.functions.table import SPEECH_FUNCTION
 from memos.llm.filed_lines import FiledLine, filed_lines
 from memos.messages import Block, EventKind, FunctionCall, Message, Prompt
 
@@ -54,13 +55,13 @@ def current_turn(queue: Sequence[Message]) -> Turn | None:
     for index in range(len(queue) - 1, -1, -1):
         if queue[index].kind in _ANSWERED_KINDS:
             turn = Turn(queue[index], tuple(_steps(queue[index + 1 :])))
-            return None if turn.done("send_message") else turn
+            return None if turn.done(SPEECH_FUNCTION) else turn
     return None
 
 
 def say(thought: str, message: str) -> Decision:
     """Return the step that tells the user something."""
-    return Decision(thought, "send_message", {"message": message})
+    return Decision(thought, SPEECH_FUNCTION, {"message": message})
 
 
 def offers(prompt: Prompt, name: str) -> bool:

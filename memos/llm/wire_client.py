@@ -1,9 +1,11 @@
-"""The HTTP client of a road: made late, kept alive between requests, one for each event loop."""
+"""What the roads over httpx have in common: a client made late and kept alive, and small questions to a server."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from memos.errors import BadInput
@@ -12,6 +14,7 @@ from memos.llm.quick_httpx import is_loopback, spare_unused_parts
 if TYPE_CHECKING:
     import httpx
 
+_ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 _KEEP_ALIVE_S = 120.0
 """How long an idle connection is kept: people think between two messages."""
 
@@ -65,6 +68,50 @@ class WireClient:
             # Reading the certificates costs as much as a request.
             verify=self._address.scheme == "https",
         )
+
+
+class WireRoad:
+    """The part of a road that is its client: one model, `name`, at one `address`; from one event loop at a time."""
+
+    def __init__(self, name: str, address: str, key: str | None = None, *, connect_timeout_s: float = 10.0) -> None:
+        self._name = name
+        self._address = address.rstrip("/")
+        self._client = WireClient(address, key, connect_timeout_s)
+
+    @property
+    def is_ready(self) -> bool:
+        """There is next to nothing to load."""
+        return True
+
+    async def warm_up(self) -> None:
+        """Import httpx and make the client, before the first message."""
+        await self._client.warm_up()
+
+    async def check(self) -> None:
+        """Find out whether the key can be sent at all. Raises: BadInput."""
+        self._client.check()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+async def json_answer(client: httpx.AsyncClient, url: str, body: Mapping[str, Any] | None = None) -> Any:
+    """Return what an address answers to GET, or to POST with a `body`; None for anything but JSON with status 200."""
+    import httpx
+
+    content = bytearray()
+    try:
+        async with client.stream("POST" if body else "GET", url, json=body) as response:
+            if response.status_code != httpx.codes.OK:
+                return None
+            async for piece in response.aiter_bytes():
+                content += piece
+                if len(content) > _ANSWER_LIMIT_BYTES:
+                    return None
+        return json.loads(bytes(content))
+    except (httpx.HTTPError, OSError, ValueError, RecursionError):
+        return None
 
 
 def _import_httpx() -> None:

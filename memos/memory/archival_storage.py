@@ -145,6 +145,7 @@ class ArchivalStorage:
             )
             for row in rows
         }
+        self._syscalls.found("archival", [seq for seq in seqs if seq in lines])
         return [lines[seq] for seq in seqs if seq in lines]
 
 

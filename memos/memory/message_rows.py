@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from memos.functions.arguments import parsed_leniently
+from memos.functions.table import SPEECH_FUNCTION
 from memos.messages import Event, EventKind, FunctionCall, Message, MessageState, Origin, Provenance, Reply, utc_now
 from memos.safe_text import storable
 from memos.storage.attachments import attached, words_and_images
@@ -67,10 +68,36 @@ def spoken_words(message: Message) -> str:
         return str(message.payload.get("speech", ""))
     if message.payload.get("spoken"):
         return message.content
-    arguments = (parsed_leniently(call.arguments) for call in message.calls if call.name == "send_message")
+    arguments = (parsed_leniently(call.arguments) for call in message.calls if call.name == SPEECH_FUNCTION)
     said = [str(given["message"]) for given in arguments if given.get("message")]
     # Half of a surrogate pair may be escaped in the arguments: only now it shows.
     return storable("\n".join([*said, *filter(None, [str(message.payload.get("speech", ""))])]))
+
+
+def thought_of(message: Message) -> str:
+    """Return the inner monologue of a reply."""
+    return "" if message.payload.get("spoken") else message.content
+
+
+def rethought(message: Message, text: str) -> Message:
+    """Return a reply whose inner monologue reads `text`; what its provider signed of the old one goes."""
+    return replace(message, content=text, reasoning=None)
+
+
+def reworded(message: Message, text: str) -> Message:
+    """Return a reply whose message to the user, the last one where it has several, reads `text`."""
+    if message.payload.get("spoken"):
+        return replace(message, content=text)
+    if message.payload.get("speech"):
+        return replace(message, payload={**message.payload, "speech": text})
+    calls = list(message.calls)
+    for place in reversed(range(len(calls))):
+        given = parsed_leniently(calls[place].arguments)
+        if calls[place].name == SPEECH_FUNCTION and given.get("message"):
+            arguments = json.dumps({**given, "message": text}, ensure_ascii=False)
+            calls[place] = replace(calls[place], arguments=arguments)
+            break
+    return replace(message, calls=tuple(calls))
 
 
 def message_of(row: sqlite3.Row) -> Message:

@@ -40,7 +40,8 @@ class RecallStorage:
     def __init__(self, database: Database, agent_id: str, agent_name: str, search: Search, syscalls: Syscalls) -> None:
         self._database = database
         self._agent_id = agent_id
-        self._agent_name = agent_name
+        self.agent_name = agent_name
+        """The speaker of what the agent says from now on."""
         self._search = search
         self._syscalls = syscalls
 
@@ -149,6 +150,14 @@ class RecallStorage:
         )
         return [overridden(message_of(row), row["override"]) for row in rows]
 
+    def whole(self, seqs: Sequence[int]) -> list[Message]:
+        """Return rows as they are stored, in order, not as they may stand in the queue shortened."""
+        rows = self._database.query(
+            "SELECT * FROM messages WHERE agent_id = ? AND seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
+            (self._agent_id, json.dumps(list(seqs))),
+        )
+        return [message_of(row) for row in rows]
+
     def counts(self) -> tuple[int, int]:
         """Return how many messages recall storage and how many passages archival storage hold, at a cost of O(1)."""
         row = self._database.query("SELECT recall, archival FROM counts WHERE agent_id = ?", (self._agent_id,))[0]
@@ -213,16 +222,17 @@ class RecallStorage:
             (json.dumps(sorted(wanted)),),
         )
         by_seq = {row["seq"]: row for row in rows}
-        shown = set(seqs)
+        shown = dict.fromkeys(seqs)
         lines = []
         for hit in seqs:
             before, after = beside.get(hit, ([], []))
             for seq in [*before, hit, *after]:
                 if seq in by_seq and (seq == hit or seq not in shown):
-                    shown.add(seq)
+                    shown[seq] = None
                     row = by_seq[seq]
                     at = datetime.fromisoformat(row["created_at"])
                     lines.append(Line(at, row["said"], row["speaker"], beside=seq != hit))
+        self._syscalls.found("recall", [seq for seq in shown if seq in by_seq])
         return lines
 
     def _around(self, seq: int, count: int) -> tuple[list[int], list[int]]:
@@ -242,7 +252,7 @@ class RecallStorage:
 
     def _spoken(self, message: Message) -> dict[str, str]:
         said = spoken_words(message)
-        speaker = self._agent_name if message.role == "assistant" else "user"
+        speaker = self.agent_name if message.role == "assistant" else "user"
         text = index_text(message.created_at.astimezone(), speaker, said) if said else ""
         return {"said": said, "speaker": speaker if said else "", "search_text": text}
 

@@ -26,7 +26,7 @@ Author = Literal["agent", "user", "system"]
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One edit of a block; `created_at` in UTC. Each edit from outside a turn has a `turn_id` of its own."""
+    """One edit of a block, number `seq`; `created_at` in UTC. Each from outside a turn has a `turn_id` of its own."""
 
     label: str
     before: str
@@ -34,6 +34,7 @@ class Revision:
     author: Author
     turn_id: str
     created_at: datetime
+    seq: int = 0
 
 
 class WorkingContext:
@@ -65,15 +66,52 @@ class WorkingContext:
         """
         text = storable(value).strip()
         with self._database.transaction():
-            block = self._named(label)
-            if block is None:
-                raise BadInput(f'There is no block "{label:.80}".', f"there are: {self._labels()}")
+            block = self.block(label)
             if len(text) > block.limit_chars:
                 raise BadInput(
                     f"{block.label} holds {block.limit_chars} characters, and this has {len(text)}; it is unchanged.",
                     f"shorten it by {len(text) - block.limit_chars}",
                 )
             return self._store(block, text, author, new_id()) if text != block.value else None
+
+    def block(self, label: str) -> Block:
+        """Return the block of that label, letter case aside. Raises: BadInput."""
+        block = self._named(label)
+        if block is None:
+            raise BadInput(f'There is no block "{label:.80}".', f"there are: {self._labels()}")
+        return block
+
+    def undo(self, seq: int | None = None) -> Revision:
+        """Take back one edit, the newest one if no number is given, by a further edit of the user's; return that.
+
+        What later edits did to other lines stays. Raises: BadInput where they changed the same lines, or the block
+        would be too long.
+        """
+        with self._database.transaction():
+            edit = self._edit_numbered(seq)
+            block = self.block(edit.label)
+            value = without_edit(edit.before, edit.after, block.value)
+            if value is None:
+                raise BadInput(
+                    f"Edit {edit.seq} of {edit.label} cannot be taken back: later edits changed the same lines.",
+                    f"take those back first (/memory log), or /memory edit {edit.label}",
+                )
+            made = self.edit(edit.label, value)
+            if made is None:
+                raise BadInput(
+                    f"Edit {edit.seq} of {edit.label} has no effect any more.", "/memory log shows the others"
+                )
+            return made
+
+    def _edit_numbered(self, seq: int | None) -> Revision:
+        rows = self._database.query(
+            "SELECT * FROM revisions WHERE agent_id = :agent AND seq = coalesce(:seq, seq) ORDER BY seq DESC LIMIT 1",
+            {"agent": self._agent_id, "seq": seq},
+        )
+        if not rows:
+            what = "No block has been edited yet." if seq is None else f"There is no edit {seq}."
+            raise BadInput(what, "/memory log shows the edits with their numbers")
+        return _revision(rows[0])
 
     def take_back(self, turn_id: str) -> list[Revision]:
         """Undo the edits of a turn, newest first, and return the revisions that do so, by the user, as one new turn.
@@ -160,8 +198,8 @@ class WorkingContext:
 
     def _write(self, block: Block, value: str) -> None:
         _check_fits(block, value)
-        self._store(block, value, "agent", self._syscalls.turn_id)
-        self._syscalls.publish(MemoryEdited(block.label, block.value, value, block.limit_chars))
+        made = self._store(block, value, "agent", self._syscalls.turn_id)
+        self._syscalls.publish(MemoryEdited(block.label, block.value, value, block.limit_chars, made.seq))
 
     def _store(self, block: Block, value: str, author: Author, turn_id: str) -> Revision:
         revision = Revision(block.label, block.value, value, author, turn_id, utc_now())
@@ -169,7 +207,7 @@ class WorkingContext:
             connection.execute(
                 "UPDATE blocks SET value = ? WHERE agent_id = ? AND label = ?", (value, self._agent_id, block.label)
             )
-            connection.execute(
+            cursor = connection.execute(
                 "INSERT INTO revisions (agent_id, label, before, after, author, turn_id, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -182,7 +220,37 @@ class WorkingContext:
                     revision.created_at.isoformat(),
                 ),
             )
-        return revision
+        return replace(revision, seq=int(cursor.lastrowid or 0))
+
+
+def without_edit(before: str, after: str, now: str) -> str | None:
+    """Return `now` without what the edit from `before` to `after` did, line by line; None where that overlaps with
+    what was done since.
+    """
+    if now == after:
+        return before
+    old, base, new = before.split("\n"), after.split("\n"), now.split("\n")
+    undoing = [(start, end, old[a:b]) for _, start, end, a, b in _changes(base, old)]
+    later = [(start, end, new[a:b]) for _, start, end, a, b in _changes(base, new)]
+    if any(_overlap(one, other) for one in undoing for other in later):
+        return None
+    lines = list(base)
+    for start, end, put in sorted([*undoing, *later], key=lambda change: change[:2], reverse=True):
+        lines[start:end] = put
+    return "\n".join(lines)
+
+
+def _changes(one: list[str], other: list[str]) -> list[tuple[str, int, int, int, int]]:
+    matcher = difflib.SequenceMatcher(a=one, b=other, autojunk=False)
+    return [change for change in matcher.get_opcodes() if change[0] != "equal"]
+
+
+def _overlap(one: tuple[int, int, list[str]], other: tuple[int, int, list[str]]) -> bool:
+    """Whether two changes of the same lines do, or insert at the same place."""
+    (start, end, _), (begin, stop, _) = one, other
+    if start == end and begin == stop:
+        return start == begin
+    return start < stop and begin < end
 
 
 def _check_fits(block: Block, value: str) -> None:
@@ -207,4 +275,4 @@ def _block(row: sqlite3.Row) -> Block:
 
 def _revision(row: sqlite3.Row) -> Revision:
     moment = datetime.fromisoformat(row["created_at"])
-    return Revision(row["label"], row["before"], row["after"], row["author"], row["turn_id"], moment)
+    return Revision(row["label"], row["before"], row["after"], row["author"], row["turn_id"], moment, row["seq"])

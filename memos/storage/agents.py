@@ -60,8 +60,8 @@ class Agents:
         """
         agent = Agent(new_id(), usable_name(name), model, persona_name, human_name, settings=settings or {})
         with self._database.transaction() as connection:
-            if connection.execute("SELECT 1 FROM agents WHERE name = ?", (agent.name,)).fetchone():
-                raise BadInput(f'There is already an agent named "{agent.name}".', f"memos run {agent.name}")
+            if taken := self.find(agent.name):
+                raise BadInput(f'There is already an agent named "{taken.name}".', f"memos run {taken.name}")
             connection.execute(
                 "INSERT INTO agents (id, name, model, persona_name, human_name, settings, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -122,6 +122,16 @@ class Agents:
                 "UPDATE agents SET model = ?, settings = ? WHERE id = ?",
                 (changes.get("model") or stored.model, json.dumps(settings), agent.id),
             )
+
+    def rename(self, agent: Agent, name: str) -> Agent:
+        """Store another name of this agent, and return it as it is now. Raises: BadInput."""
+        wanted = usable_name(name)
+        with self._database.transaction() as connection:
+            taken = self.find(wanted)
+            if taken and taken.id != agent.id:
+                raise BadInput(f'There is already an agent named "{taken.name}".', "choose another name")
+            connection.execute("UPDATE agents SET name = ? WHERE id = ?", (wanted, agent.id))
+        return self.reload(agent)
 
     def pause(self, agent: Agent, until: datetime) -> None:
         """Store until when no timed heartbeat may wake this agent."""

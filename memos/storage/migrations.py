@@ -298,6 +298,26 @@ def m004_attachments(db: SqliteUtilsDatabase) -> None:
         db.conn.execute(statement)
 
 
+_PROMPTS = """
+CREATE TABLE prompts (                        -- what stood in the prompt that a reply answers, by ids
+    reply_seq INTEGER PRIMARY KEY REFERENCES messages(seq) ON DELETE CASCADE,
+    agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,
+    first_seq INTEGER NOT NULL,               -- the queue: the live messages from here
+    last_seq INTEGER NOT NULL,                -- to here
+    revision_seq INTEGER NOT NULL,            -- the newest edit of a block: they read as it left them
+    summary_seq INTEGER NOT NULL              -- the newest summary; 0: there was none
+);
+CREATE INDEX prompts_by_agent ON prompts(agent_id, reply_seq);
+"""
+
+
+@migration()
+def m005_prompts(db: SqliteUtilsDatabase) -> None:
+    """What stood in the prompt of each reply, so that `/why` can tell it later."""
+    for statement in _statements(_PROMPTS):
+        db.conn.execute(statement)
+
+
 def migrate(path: Path, connection: sqlite3.Connection) -> None:
     """Bring the database at `path` to the newest schema: snapshot first, one process at a time, all or nothing each.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -16,6 +17,7 @@ from rich.text import Text
 from memos.errors import BadInput, MemosError
 from memos.messages import Event
 from memos.safe_text import safe_line
+from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
 from memos.terminal.session import Session
@@ -24,11 +26,20 @@ _FILE_PREFIX = "gguf:"
 """Stands before the path of a model in a file."""
 
 
+class Lend(Protocol):
+    """Lends the terminal to another program for as long as `work`, which is run in a thread, takes."""
+
+    async def __call__(self, work: Callable[[], str]) -> str:
+        """Return what `work` does."""
+        ...
+
+
 @dataclass
 class CommandContext:
     """What a command may use. `leave` ends the conversation with an exit code; `post` hands the kernel an event.
 
-    `wrap` breaks long lines at words, for a screen; a pipe gets them whole.
+    `wrap` breaks long lines at words, for a screen; a pipe gets them whole. `send` says something as if it had been
+    typed; `lend` is None where there is no terminal for an editor. `drafts` are texts that could not be used yet.
     """
 
     session: Session
@@ -37,6 +48,16 @@ class CommandContext:
     leave: Callable[[int], None]
     post: Callable[[Event], None]
     wrap: bool = False
+    send: Callable[[str], None] | None = None
+    lend: Lend | None = None
+    drafts: dict[str, str] = field(default_factory=dict)
+
+    async def edit(self, text: str, name: str) -> str:
+        """Let the user change a text in their own editor; return what was saved. Raises: BadInput."""
+        lend, folder = self.lend, self.session.drafts_folder
+        if lend is None or folder is None:
+            raise BadInput("There is no terminal here for an editor.", "run memos in one.")
+        return await lend(lambda: edited(text, name, folder))
 
     def check_writable(self) -> None:
         """Refuse what would change anything in a session that only reads. Raises: BadInput."""
@@ -76,6 +97,16 @@ class Command:
 
 COMMANDS: dict[str, Command] = {}
 """Every command by its name."""
+
+
+FORMER_WORDS: dict[str, tuple[str, str]] = {
+    "load": ("Nothing needs to be loaded: an agent is opened as it was left.", "/switch NAME opens another one."),
+    "systemswap": ("The instructions are memos' own.", "/memory edit persona changes who the agent is."),
+    "wipe": ("Nothing is wiped in passing.", "/clear begins an empty queue; /new begins another agent."),
+    "add_function": ("Functions are not added in a chat.", "a persona's front matter says which an agent may use."),
+    "remove_function": ("Functions are not removed in a chat.", "a persona's front matter says which it may use."),
+}
+"""MemGPT's commands that make no sense here: what to say, and what to do instead."""
 
 
 def command(
@@ -150,6 +181,8 @@ def find_command(word: str) -> Command:
     shortest = min(begun, key=len, default="")
     if shortest and all(name.startswith(shortest) for name in begun):  # /mem is /memory, not /memorywarning
         return begun[shortest]
+    if word in FORMER_WORDS:
+        raise BadInput(*FORMER_WORDS[word])
     close = sorted(begun) or difflib.get_close_matches(word, names, n=2, cutoff=0.6)
     guess = f" Did you mean {' or '.join(f'/{name}' for name in close)}?" if close else ""
     raise BadInput(f'There is no command "/{safe_line(word)}".{guess}', "/help lists them all; //text sends a slash.")

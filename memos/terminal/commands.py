@@ -9,10 +9,17 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from memos.errors import BadInput
-from memos.memory.working_context import Revision
 from memos.messages import Event, EventKind, utc_now
 from memos.safe_text import safe_line
-from memos.terminal import image_commands, key_commands, queue_commands, search_commands
+from memos.terminal import (
+    agent_commands,
+    console_commands,
+    image_commands,
+    key_commands,
+    memory_commands,
+    queue_commands,
+    search_commands,
+)
 from memos.terminal.amounts import sentence
 from memos.terminal.command_registry import (
     COMMANDS,
@@ -28,31 +35,31 @@ from memos.terminal.command_registry import (
     obey,
     run_command,
 )
-from memos.terminal.drawing import block_lines, changed_lines, clipped
-from memos.terminal.session import Session
 
 __all__ = [
     "COMMANDS",
     "Command",
     "CommandContext",
+    "agent_commands",
     "as_message",
     "command",
     "completions",
+    "console_commands",
     "find_command",
     "image_commands",
     "is_command",
     "is_worth_keeping",
     "key_commands",
     "may_be_command",
+    "memory_commands",
     "obey",
     "queue_commands",
     "run_command",
     "search_commands",
 ]
 
-EDITS_SHOWN = 5
-LOG_EDITS_SHOWN = 20
-EDIT_LIMIT_LINES = 4
+MAIN = ("help", "memory", "why", "context", "search", "undo", "retry", "continue", "model", "usage", "agents", "exit")
+"""The commands that `/help` lists first."""
 
 
 @command("help", aliases=("?",), argument="[COMMAND]", complete=lambda session: COMMANDS)
@@ -66,76 +73,14 @@ async def show_help(context: CommandContext, argument: str) -> None:
             context.say("Also: " + ", ".join(f"/{alias}" for alias in entry.aliases), "dim")
         return
     width = max(len(entry.usage) for entry in COMMANDS.values())
-    for entry in sorted(COMMANDS.values(), key=lambda entry: entry.name):
-        context.say(Text(f"{entry.usage:<{width}}  ", style="bold").append(entry.summary, style="not bold"))
+    for title, names in (("", MAIN), ("More:", sorted(set(COMMANDS) - set(MAIN)))):
+        if title:
+            context.say(title, "dim")
+        for entry in (COMMANDS[name] for name in names):
+            context.say(Text(f"{entry.usage:<{width}}  ", style="bold").append(entry.summary, style="not bold"))
     context.say("Enter sends, Alt-Enter or Ctrl-J begins a new line, //text sends a line that begins with a slash.")
     context.say("@photo.png within a message shows that image; Tab completes the path, and a dropped file becomes one.")
     context.say("Ctrl-C stops a reply, twice leaves; Ctrl-D leaves. Everything is kept as it happens.")
-
-
-def _memory_words(session: Session) -> list[str]:
-    return ["log", *(block.label for block in session.memory.blocks())]
-
-
-@command("memory", argument="[LABEL | log]", complete=_memory_words)
-async def show_memory(context: CommandContext, argument: str) -> None:
-    """Show what the agent always sees (its blocks), how much it keeps elsewhere, and the last edits.
-
-    LABEL shows one block whole; log shows the last 20 edits: when, by whom, and what changed.
-    """
-    if argument.casefold() == "log":
-        _say_log(context)
-    elif argument:
-        _say_block(context, argument)
-    else:
-        _say_memory(context)
-
-
-def _say_log(context: CommandContext) -> None:
-    edits = context.session.memory.last_edits(LOG_EDITS_SHOWN)
-    if not edits:
-        context.say("No block has been edited yet.")
-    for edit in edits:
-        _say_edit(context, edit)
-
-
-def _say_block(context: CommandContext, label: str) -> None:
-    blocks = context.session.memory.blocks()
-    block = next((block for block in blocks if block.label.casefold() == label.casefold()), None)
-    if block is None:
-        names = ", ".join(safe_line(block.label) for block in blocks)
-        raise BadInput(f'There is no block "{label:.80}".', f"/memory with one of: {names}; /memory log shows edits")
-    head, *value = block_lines(block, context.marks)
-    context.say(head)
-    if block.description:
-        context.say(f"  {safe_line(block.description)}", "dim")
-    for line in value:
-        context.say(line)
-
-
-def _say_memory(context: CommandContext) -> None:
-    memory = context.session.memory
-    for block in memory.blocks():
-        for line in block_lines(block, context.marks):
-            context.say(line)
-    recall_count, archival_count = memory.counts()
-    context.say(f"Recall storage: {recall_count} messages. Archival storage: {archival_count} passages.")
-    edits = memory.last_edits(EDITS_SHOWN)
-    if edits:
-        context.say("Last edits, newest first:", "bold")
-    for edit in edits:
-        _say_edit(context, edit)
-
-
-def _say_edit(context: CommandContext, edit: Revision) -> None:
-    more = context.marks.more
-    when = edit.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-    context.say(f"  {when}  {edit.author}  {safe_line(edit.label)}", "dim")
-    changes = changed_lines(edit.before, edit.after)
-    for sign, line in changes[:EDIT_LIMIT_LINES]:
-        context.say(f"    {sign} {clipped(line, 100, more)}", "red" if sign == "-" else "green")
-    if len(changes) > EDIT_LIMIT_LINES:
-        context.say(f"    {more} {len(changes) - EDIT_LIMIT_LINES} more changed lines", "dim")
 
 
 @command("usage")

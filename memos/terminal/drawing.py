@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 
 from rich.text import Text
 
@@ -18,6 +19,10 @@ from memos.terminal.wrapping import displayable
 ARGUMENT_LIMIT_CHARS = 48
 RESULT_LIMIT_CHARS = 160
 DIFF_LIMIT_LINES = 12
+EDIT_BAR_CELLS = 10
+_ALIKE = 0.4
+"""Lines less alike than this are not compared word by word."""
+_WORDS = re.compile(r"\s+|\w+|[^\w\s]+")
 _CALL_PLUMBING = {"request_heartbeat"}
 
 
@@ -63,26 +68,57 @@ def _duration(seconds: float) -> str:
 
 
 def edit_lines(edit: MemoryEdited, marks: Marks) -> list[Text]:
-    """Return a core edit: the block with its size, then what went (-, red) and what came (+, green)."""
-    head = marks.memory.format(label=safe_line(edit.label), used=len(edit.after), limit=edit.limit_chars)
-    lines = [Text(head, style="magenta")]
-    changes = changed_lines(edit.before, edit.after)
-    for sign, line in changes[:DIFF_LIMIT_LINES]:
-        lines.append(Text(f"  {sign} {displayable(line)}", style="red" if sign == "-" else "green"))
-    if len(changes) > DIFF_LIMIT_LINES:
-        lines.append(Text(f"  {marks.more} {len(changes) - DIFF_LIMIT_LINES} more changed lines", style="dim"))
+    """Return a core edit: the block, how full it was and is, and what changed, with the number that takes it back."""
+    head = Text(marks.memory.format(label=safe_line(edit.label)), style="magenta")
+    if not marks.speech_inline:  # a bar is nothing to be read aloud
+        head.append(" ").append_text(bar(len(edit.after), edit.limit_chars, marks, EDIT_BAR_CELLS))
+    head.append(f" {len(edit.before)}/{edit.limit_chars} {marks.arrow} {len(edit.after)}/{edit.limit_chars}")
+    if edit.revision:
+        head.append(f"  /memory undo {edit.revision}", style="not bold dim")
+    return [head, *difference_lines(edit.before, edit.after, marks, DIFF_LIMIT_LINES)]
+
+
+def difference_lines(before: str, after: str, marks: Marks, limit_lines: int, indent: str = "  ") -> list[Text]:
+    """Return what went (-, red) and what came (+, green), line by line; in a changed line the words that differ are
+    underlined. Of more than `limit_lines` the first are shown.
+    """
+    changes = _changed_lines(before, after)
+    lines = [_changed_line(indent, *change) for change in changes[:limit_lines]]
+    if len(changes) > limit_lines:
+        lines.append(Text(f"{indent}{marks.more} {len(changes) - limit_lines} more changed lines", style="dim"))
     return lines
 
 
-def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
-    """Return the lines that went ("-") and came ("+"), in the order of the text."""
+def _changed_line(indent: str, sign: str, line: str, counterpart: str | None) -> Text:
+    style = "red" if sign == "-" else "green"
+    shown = Text(f"{indent}{sign} ", style=style)
+    for word, same in _compared(displayable(line), None if counterpart is None else displayable(counterpart)):
+        shown.append(word, style="" if same else "bold underline")
+    return shown
+
+
+def _compared(line: str, counterpart: str | None) -> list[tuple[str, bool]]:
+    """Return the pieces of a line, and whether the counterpart has them too; all of it where the two hardly agree."""
+    if counterpart is None:
+        return [(line, True)]
+    words, others = _WORDS.findall(line), _WORDS.findall(counterpart)
+    matcher = difflib.SequenceMatcher(a=words, b=others, autojunk=False)
+    if matcher.ratio() < _ALIKE:
+        return [(line, True)]
+    return [("".join(words[a:b]), tag == "equal") for tag, a, b, _, _ in matcher.get_opcodes() if b > a]
+
+
+def _changed_lines(before: str, after: str) -> list[tuple[str, str, str | None]]:
+    """Return the lines that went ("-") and came ("+") in the order of the text, each with the line it changed to or
+    from, where there is one."""
     old, new = before.split("\n") if before else [], after.split("\n") if after else []
-    changes: list[tuple[str, str]] = []
+    changes: list[tuple[str, str, str | None]] = []
     matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
     for tag, old_start, old_end, new_start, new_end in matcher.get_opcodes():
         if tag != "equal":
-            changes.extend(("-", line) for line in old[old_start:old_end])
-            changes.extend(("+", line) for line in new[new_start:new_end])
+            went, came = old[old_start:old_end], new[new_start:new_end]
+            changes.extend(("-", line, came[n] if n < len(came) else None) for n, line in enumerate(went))
+            changes.extend(("+", line, went[n] if n < len(went) else None) for n, line in enumerate(came))
     return changes
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from memos.functions.table import SPEECH_FUNCTION
 from memos.messages import (
     CallFinished,
     CallStarted,
@@ -40,7 +41,6 @@ from memos.terminal.wrapping import displayable, wrap
 if TYPE_CHECKING:
     from rich.console import Console
 
-SPEAKING_CALL = "send_message"
 """Its call is not drawn when it succeeded: the message itself is."""
 THOUGHT_STYLE = "dim italic"
 _STOP_STYLES = {"cancelled": "yellow", "limit": "yellow", "error": "red"}
@@ -121,6 +121,10 @@ class Painter:
         if phase != self._phase:
             self._phase, self._phase_since = phase, self._clock()
 
+    def call_agent(self, name: str) -> None:
+        """Name the agent so from now on."""
+        self._name = safe_line(name)
+
     # --- what the person typed -------------------------------------------------------------------------
 
     def user_line(self, text: str) -> None:
@@ -149,7 +153,7 @@ class Painter:
             case Said():
                 self._said(body.text)
             case CallStarted():
-                if body.call.name != SPEAKING_CALL:
+                if body.call.name != SPEECH_FUNCTION:
                     self.enter(f"running {safe_line(body.call.name)}")
             case MemoryEdited():
                 self._edits.append(body)
@@ -201,7 +205,7 @@ class Painter:
         self._close_speech()
 
     def _call_finished(self, body: CallFinished) -> None:
-        if body.call.name != SPEAKING_CALL or not body.result.ok:
+        if body.call.name != SPEECH_FUNCTION or not body.result.ok:
             self._print(call_line(body.call, body.result, body.elapsed_s, self._marks))
         self._print_edits()
         self.enter("thinking")

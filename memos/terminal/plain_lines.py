@@ -6,10 +6,7 @@ A line is sent when the answer to the one before is complete, so that a transcri
 from __future__ import annotations
 
 import asyncio
-import codecs
-import contextlib
-import os
-import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from memos.errors import MemosError
@@ -24,23 +21,23 @@ from memos.terminal.mentions import Typed, mentions_images, read_mentions, with_
 from memos.terminal.painter import Painter
 from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
 from memos.terminal.signals import signals_handled
+from memos.terminal.typed_lines import TypedLines
 
 if TYPE_CHECKING:
     from memos.kernel.outputs import Subscription
 
-_READ_BYTES = 65_536
-
 
 class PlainLines:
-    """Reads lines from one stream and writes a transcript to another."""
+    """Takes lines from one stream and writes a transcript to another."""
 
-    def __init__(self, session: Session, stdin: TextIO, stdout: TextIO) -> None:
+    def __init__(self, session: Session, lines: TypedLines, stdout: TextIO) -> None:
         self._session = session
-        self._stdin, self._stdout = stdin, stdout
+        self._lines, self._stdout = lines, stdout
         console = make_console(stdout, colours=False)
         self._painter = Painter(console, session.agent.name, WORDS, width_cells=lambda: None, tail_limit_rows=lambda: 0)
-        self._commands = CommandContext(session, console, WORDS, self._leave, self._post)
-        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        self._commands = CommandContext(session, console, WORDS, self._leave, self._post, send=self._send)
+        if lines.is_terminal and stdout.isatty():
+            self._commands.lend = _lend
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._announcer = Announcer(self._painter) if session.screen.screen_reader else None
@@ -53,7 +50,6 @@ class PlainLines:
         if self._announcer:
             tasks.append(asyncio.create_task(self._announcer.run()))
         ends: list[asyncio.Future[Any]] = [*tasks, self._left]
-        threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True).start()
         try:
             with signals_handled(self._leave, self._interrupt):
                 done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -79,33 +75,40 @@ class PlainLines:
             self._leave(1)
 
     async def _talk(self) -> None:
-        if self._stdin.isatty() and self._session.login:  # a pipe is nobody who could be greeted
+        if self._lines.is_terminal and self._session.login:  # a pipe is nobody who could be greeted
             self._post(self._session.login)
         while True:
             await self._quiet.wait()
-            if self._stdin.isatty():
+            if self._lines.is_terminal:
                 self._stdout.write(WORDS.user)
                 self._stdout.flush()
-            line = await self._lines.get()
+            line = await self._lines.next()
             if line is None:
                 return
             await self._take(line)
+            self._painter.call_agent(self._session.agent.name)
+            if self._left.done():
+                return  # the next line is for another agent, or for nobody
 
     async def _take(self, line: str) -> None:
         if not line.strip():
             return
-        if not self._stdin.isatty():
+        if not self._lines.is_terminal:
             self._painter.user_line(line)
-        if self._stdin.isatty():  # what a pipe says may be anybody's words: no file is read for them
+        if self._lines.is_terminal:  # what a pipe says may be anybody's words: no file is read for them
             line = with_dropped_path(line)
         if is_command(line):
             await run_command(self._commands, line)
-        elif self._session.read_only:
-            self._painter.notice(READ_ONLY)
-        elif self._stdin.isatty() and mentions_images(line):
+        elif self._lines.is_terminal and mentions_images(line) and not self._session.read_only:
             await self._show_images(read_mentions(as_message(line)))
         else:
-            self._post(Event(EventKind.USER_MESSAGE, storable(as_message(line))))
+            self._send(as_message(line))
+
+    def _send(self, text: str) -> None:
+        if self._session.read_only:
+            self._painter.notice(READ_ONLY)
+        else:
+            self._post(Event(EventKind.USER_MESSAGE, storable(text)))
 
     async def _show_images(self, typed: Typed) -> None:
         try:
@@ -131,15 +134,7 @@ class PlainLines:
         if not self._left.done():
             self._left.set_result(code)
 
-    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand over lines as they come; runs in a thread, because a file or a pipe may block."""
-        decoder = codecs.getincrementaldecoder(self._stdin.encoding or "utf-8")("replace")
-        rest = ""
-        with contextlib.suppress(RuntimeError, OSError):  # the loop is gone: nobody listens any more
-            while chunk := os.read(self._stdin.fileno(), _READ_BYTES):
-                *lines, rest = (rest + decoder.decode(chunk)).split("\n")
-                for line in lines:
-                    loop.call_soon_threadsafe(self._lines.put_nowait, line.removesuffix("\r"))
-            rest += decoder.decode(b"", final=True)
-            for last in (rest or None, None):
-                loop.call_soon_threadsafe(self._lines.put_nowait, last)
+
+async def _lend(work: Callable[[], str]) -> str:
+    """Lend the terminal: nothing is read from it meanwhile."""
+    return await asyncio.to_thread(work)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from memos.errors import BadInput
-from memos.messages import Event, EventKind
+from memos.memory.message_rows import spoken_words, thought_of
+from memos.messages import Event, EventKind, Message, MessageState
 from memos.safe_text import safe_line
 from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.context_map import context_json, context_lines
-from memos.terminal.drawing import clipped
+from memos.terminal.drawing import call_text, clipped
+from memos.terminal.wrapping import displayable
 
 if TYPE_CHECKING:
     from memos.kernel.operator import Operator, TakenBack
@@ -56,6 +62,35 @@ async def retry(context: CommandContext, argument: str) -> None:
     _say_taken_back(context, await _operator(context).retry())
 
 
+@command("rethink", argument="TEXT")
+async def rethink(context: CommandContext, argument: str) -> None:
+    """Let the agent have thought TEXT: it takes the place of its last inner monologue."""
+    await _operator(context).rethink(_given(argument, "rethink", "thought"))
+    context.say("The last thought reads so now; the old one is kept, and no longer counts.")
+
+
+@command("rewrite", argument="TEXT")
+async def rewrite(context: CommandContext, argument: str) -> None:
+    """Let the agent have said TEXT: it takes the place of its last message to you."""
+    await _operator(context).rewrite(_given(argument, "rewrite", "message"))
+    context.say("The last message reads so now; the old one is kept, and no longer counts.")
+
+
+@command("dump", argument="[COUNT]")
+async def dump(context: CommandContext, argument: str) -> None:
+    """Print the queue as it stands, the last COUNT messages of it: what was said, thought, called and returned."""
+    for message in await _last_messages(context, argument, "dump"):
+        for line in _dumped(message, context.marks.more):
+            context.say(line)
+
+
+@command("dumpraw", argument="[COUNT]")
+async def dump_raw(context: CommandContext, argument: str) -> None:
+    """Print the queue as it is stored, a JSON object a message."""
+    for message in await _last_messages(context, argument, "dumpraw"):
+        context.say(json.dumps(dataclasses.asdict(message), default=str))
+
+
 @command("clear")
 async def clear(context: CommandContext, argument: str) -> None:
     """Begin an empty queue. Memory is kept, and all that was said is still found by search."""
@@ -90,6 +125,38 @@ def _operator(context: CommandContext) -> Operator:
     """Return the operator of a session that may write. Raises: BadInput."""
     context.check_writable()
     return context.session.operator
+
+
+def _given(text: str, name: str, what: str) -> str:
+    if not text:
+        raise BadInput(f"/{name} takes the words of the new {what}.", f"for example: /{name} I see.")
+    return text
+
+
+async def _last_messages(context: CommandContext, argument: str, name: str) -> Sequence[Message]:
+    if argument and not argument.isdecimal():
+        raise BadInput(f"/{name} takes a number, not {safe_line(argument)!r}.", f"for example: /{name} 5")
+    await context.session.kernel.opened()
+    queue = context.session.operator.queue
+    if not queue:
+        raise BadInput("The queue is empty.", "say something.")
+    return queue[-int(argument) :] if argument and int(argument) else queue
+
+
+def _dumped(message: Message, more: str) -> Iterator[Text]:
+    """Yield the lines of a message: a head, then each of its parts."""
+    what = message.kind or message.name or ("reply" if message.role == "assistant" else message.role)
+    state = "" if message.state is MessageState.COMPLETE else f" ({message.state})"
+    yield Text(f"{message.seq}  {message.created_at.astimezone():%Y-%m-%d %H:%M:%S}  {safe_line(what)}{state}", "bold")
+    thought = "" if message.role != "assistant" else thought_of(message)
+    for line in displayable(thought).splitlines():
+        yield Text(f"  {line}", style="dim italic")
+    words = message.content if message.role != "assistant" else ""
+    words = words or ("" if message.calls else spoken_words(message))
+    for line in displayable(words).splitlines():
+        yield Text(f"  {line}")
+    for call in message.calls:
+        yield Text(f"  {call_text(call, more)}", style="cyan")
 
 
 def _say_taken_back(context: CommandContext, taken: TakenBack) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from memos.memory.finder import Finds, Place
     from memos.memory.working_context import Revision
     from memos.storage.agents import Agent
+    from memos.storage.fork import Fork
     from memos.storage.usage_ledger import UsageLedger
 
 
@@ -41,6 +43,47 @@ class FinderView(Protocol):
 
     def find(self, agent: Agent, place: Place, query: str, limit: int) -> Finds:
         """Return at most `limit` finds for `query` in one place of an agent's memory, best first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """An agent as `/agents` lists it; `used` is UTC, `held_by` the process that has it open elsewhere, or ''."""
+
+    name: str
+    model: str
+    used: datetime
+    messages: int
+    passages: int
+    here: bool = False
+    held_by: str = ""
+
+
+class AgentsView(Protocol):
+    """The other agents. What raises has changed nothing."""
+
+    def rows(self) -> Sequence[AgentRow]:
+        """Return all agents, the one used last first; a few rows of SQLite and a few lock files."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the other agents."""
+        ...
+
+    async def check_open(self, name: str) -> str:
+        """Return the name of an agent that can be opened now. Raises: MemosError."""
+        ...
+
+    async def create(self, name: str) -> str:
+        """Begin another agent, of that name if any; return its name. Raises: MemosError."""
+        ...
+
+    async def fork(self, name: str) -> Fork:
+        """Copy this agent and all it remembers. Raises: MemosError."""
+        ...
+
+    async def rename(self, name: str) -> Agent:
+        """Give this agent another name. Raises: BadInput."""
         ...
 
 
@@ -85,7 +128,8 @@ class ModelsView(Protocol):
 class Session:
     """One conversation as the terminal sees it.
 
-    `header` is drawn before anything else. `history_file` keeps what was typed, readable by its owner alone.
+    `header` is drawn before anything else. `history_file` keeps what was typed, readable by its owner alone;
+    `drafts_folder` holds a text while it is in an editor.
     """
 
     kernel: Kernel
@@ -95,8 +139,13 @@ class Session:
     models: ModelsView
     usage: UsageLedger
     finder: FinderView
+    agents: AgentsView
+    settings: Callable[[], Sequence[tuple[str, str, str]]] = tuple
+    """What holds: each setting's name, its value as text, and where that comes from."""
     header: Sequence[str] = ()
     history_file: Path | None = None
+    drafts_folder: Path | None = None
+    log_file: Path | None = None
     read_only: bool = False
     words_finder: FinderView | None = None
     """Finds by words alone, quickly, while somebody types; None: nothing is looked for then."""
@@ -104,6 +153,8 @@ class Session:
     """How the user wants the screen and the keys."""
     login: Event | None = None
     """What the kernel is told once the prompt is up: the user is here. None: the agent is not to greet."""
+    next_agent: str = ""
+    """Whom to talk to after this conversation; '' where it is the last one."""
 
 
 READ_ONLY = "This session only reads, because the agent is open elsewhere; commands such as /memory work."
@@ -112,6 +163,8 @@ KERNEL_ENDED = "The agent has stopped working; everything it confirmed is kept. 
 
 def farewell(session: Session) -> str:
     """Return the one line that is left when a conversation is left."""
+    if session.next_agent:
+        return f"Saved. On to {safe_line(session.next_agent)}."
     name = safe_line(session.agent.name)
     again = f'"{name}"' if " " in name else name
     return f"{'Left' if session.read_only else 'Saved'}. Resume: memos run {again}"

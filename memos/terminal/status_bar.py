@@ -5,13 +5,22 @@ It is drawn as a row of the prompt's own layout: it needs no answer of the termi
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
+from memos.errors import MemosError
+from memos.messages import utc_now
 from memos.safe_text import safe_line
 from memos.storage.usage_ledger import Spent
 from memos.terminal.marks import Marks
+
+if TYPE_CHECKING:
+    from memos.terminal.session import Session
 
 GAUGE_CELLS = 8
 MODEL_LIMIT_CELLS = 24
@@ -21,7 +30,17 @@ Pieces = list[tuple[str, str]]
 """A row as (style, text)."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What goes on at this moment: a phase or a command, messages that wait, memories that fit the line."""
+
+    what: str = ""
+    waiting: int = 0
+    matches: int = 0
+    matches_capped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BarFacts:
     """What the bar knows; None is what nobody knows yet, and is not shown."""
 
@@ -32,11 +51,53 @@ class BarFacts:
     recall_count: int | None = None
     archival_count: int | None = None
     spent_today: Spent | None = None
-    running: str = ""
-    waiting: int = 0
-    matches: int = 0
-    """How many memories fit the line being typed."""
-    matches_capped: bool = False
+    running: Running = Running()
+
+
+class StatusBar:
+    """Keeps what the bar says of the database, and draws it. `changed` is called when it has read something new."""
+
+    def __init__(self, session: Session, marks: Marks, changed: Callable[[], None]) -> None:
+        self._session = session
+        self._marks = marks
+        self._changed = changed
+        self._wanted = asyncio.Event()
+        self._counts: tuple[int, int] | None = None
+        self._spent: Spent | None = None
+
+    def look_again(self) -> None:
+        """Have the database read anew; costs nothing."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Read the database, off the event loop, whenever it was asked for; until cancelled."""
+        session = self._session
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            today = utc_now().astimezone().date()
+            with contextlib.suppress(MemosError):  # the bar keeps what it knew; the turn says what is wrong
+                self._counts, self._spent = await asyncio.gather(
+                    asyncio.to_thread(session.memory.counts),
+                    asyncio.to_thread(session.usage.spent, agent_id=session.agent.id, since=today),
+                )
+                self._changed()
+
+    def row(self, running: Running, width_cells: int) -> Pieces:
+        """Return the bar as it is now, at most `width_cells` wide."""
+        kernel = self._session.kernel
+        gauge = kernel.machine.main_context.gauge
+        recall_count, archival_count = self._counts or (None, None)
+        facts = BarFacts(
+            self._session.agent.name,
+            kernel.processor.model,
+            gauge.fill if gauge else None,
+            recall_count,
+            archival_count,
+            self._spent,
+            running,
+        )
+        return bar_row(facts, self._marks, width_cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +132,8 @@ def _fields(facts: BarFacts, marks: Marks) -> list[_Field]:
         _Field(0, _plain(_short(facts.agent, MODEL_LIMIT_CELLS, marks))),
         _Field(4, _plain(_short(_model_name(facts.model), MODEL_LIMIT_CELLS, marks))),
         _Field(1, _gauge(facts.fill, marks)),
-        _Field(2, _matches(facts)),
-        _Field(3, _plain(_running(facts))),
+        _Field(2, _matches(facts.running)),
+        _Field(3, _plain(_running(facts.running))),
         _Field(5, _plain(_today(facts.spent_today))),
         _Field(6, _plain("" if facts.recall_count is None else f"recall {facts.recall_count:,}")),
         _Field(7, _plain("" if facts.archival_count is None else f"archival {facts.archival_count:,}")),
@@ -107,16 +168,16 @@ def _gauge(fill: float | None, marks: Marks) -> Pieces:
     ]
 
 
-def _matches(facts: BarFacts) -> Pieces:
-    if not facts.matches:
+def _matches(now: Running) -> Pieces:
+    if not now.matches:
         return []
-    count = f"{facts.matches}{'+' if facts.matches_capped else ''}"
+    count = f"{now.matches}{'+' if now.matches_capped else ''}"
     return [("class:bar.matches", f"{count} remembered: F4 shows, F5 quotes")]
 
 
-def _running(facts: BarFacts) -> str:
-    waits = f"{facts.waiting} waiting" if facts.waiting else ""
-    return ", ".join(filter(None, (safe_line(facts.running) or "idle", waits)))
+def _running(now: Running) -> str:
+    waits = f"{now.waiting} waiting" if now.waiting else ""
+    return ", ".join(filter(None, (safe_line(now.what) or "idle", waits)))
 
 
 def _today(spent: Spent | None) -> str:

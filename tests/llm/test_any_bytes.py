@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, AnyStr
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -89,7 +89,8 @@ STREAM = st.lists(
 SIZES = st.lists(st.integers(min_value=1, max_value=17), min_size=1, max_size=6)
 
 
-def pieces(raw: bytes, sizes: list[int]) -> Iterator[bytes]:
+def pieces(raw: AnyStr, sizes: list[int]) -> Iterator[AnyStr]:
+    """Yield `raw` in pieces whose sizes repeat `sizes`."""
     start = turn = 0
     while start < len(raw):
         size = sizes[turn % len(sizes)]
@@ -150,7 +151,7 @@ def _is_json(line: str) -> bool:
 def test_a_call_runs_only_where_its_end_has_come(message: str, before: str, sizes: list[int], cut: int) -> None:
     arguments = json.dumps({"message": message})
     begun = {"index": 0, "id": "c", "function": {"name": "send_message", "arguments": ""}}
-    going_on = [{"index": 0, "function": {"arguments": piece}} for piece in _cut(arguments, sizes)]
+    going_on = [{"index": 0, "function": {"arguments": piece}} for piece in pieces(arguments, sizes)]
     deltas = [{"content": before}, *({"tool_calls": [call]} for call in (begun, *going_on))]
     frames = [{"choices": [{"delta": delta}]} for delta in deltas]
     raw = b"".join(map(line_of, frames))
@@ -162,14 +163,6 @@ def test_a_call_runs_only_where_its_end_has_come(message: str, before: str, size
         pytest.fail("a whole call was dropped")
     if cut and not reply.calls:
         assert reply.text == said or not said  # without a call what was written is the text
-
-
-def _cut(text: str, sizes: list[int]) -> Iterator[str]:
-    start = turn = 0
-    while start < len(text):
-        size = sizes[turn % len(sizes)]
-        yield text[start : start + size]
-        start, turn = start + size, turn + 1
 
 
 class _Some:

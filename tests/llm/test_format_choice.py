@@ -281,12 +281,11 @@ def test_a_card_that_cannot_be_read_is_a_blank_one() -> None:
     assert CapabilityCard.from_json('{"from_tomorrow": 1, "images": true}') == CapabilityCard(images=True)
 
 
-def test_a_forgiven_card_tries_everything_anew() -> None:
+def test_what_failed_or_was_refused_is_passed_over() -> None:
     card = CapabilityCard(
         formats={FormatName.NATIVE: FormatRecord(3, 2), FormatName.JSON_SCHEMA: FormatRecord(0, 0, True)}
     )
     assert card.best() is FormatName.JSON_PROMPT
-    assert card.forgiven().best() is FormatName.NATIVE
 
 
 @pytest.mark.parametrize("streamed", [True, False])

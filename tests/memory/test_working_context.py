@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.agent_home import AgentHome, agent_home
 
 from memos.errors import BadInput, FunctionFailed
+from memos.memory.working_context import without_edit
 from memos.messages import Block, MemoryEdited
 
 
@@ -32,7 +33,7 @@ def test_an_append_is_a_line_and_a_revision_and_is_shown(home: AgentHome) -> Non
     assert value(home, "persona") == "I am Sam.\nI like maps."
     assert "25 of 100" not in text and "22 of 100" in text
     assert home.syscalls.take_outputs(keep=True) == [
-        MemoryEdited("persona", "I am Sam.", "I am Sam.\nI like maps.", 100)
+        MemoryEdited("persona", "I am Sam.", "I am Sam.\nI like maps.", 100, 1)
     ]
     revision = home.memory.last_edits(1)[0]
     assert (revision.before, revision.after, revision.author) == ("I am Sam.", "I am Sam.\nI like maps.", "agent")
@@ -227,3 +228,58 @@ def check_story(home: AgentHome) -> None:
         assert all(len(text) <= now.limit_chars for text in texts)
         if first.read_only:
             assert all(revision.author == "user" for revision in story)
+
+
+def test_one_edit_is_taken_back_and_later_ones_in_other_lines_stay(home: AgentHome) -> None:
+    home.memory.core_memory_append("persona", "I like maps.")
+    home.memory.core_memory_append("persona", "I like tea.")
+    first, second = (edit.seq for edit in reversed(home.memory.last_edits(2)))
+    made = home.memory.undo(first)
+    assert value(home, "persona") == "I am Sam.\nI like tea."
+    assert (made.author, made.before.count("\n"), made.seq) == ("user", 2, second + 1)
+    home.memory.undo(made.seq)  # and an undoing can be taken back
+    assert value(home, "persona") == "I am Sam.\nI like maps.\nI like tea."
+
+
+def test_without_a_number_the_newest_edit_is_taken_back(home: AgentHome) -> None:
+    home.memory.edit("rules", "Be cruel.")
+    home.memory.undo()
+    assert value(home, "rules") == "Be kind."
+
+
+def test_an_edit_whose_lines_were_changed_since_is_not_taken_back(home: AgentHome) -> None:
+    home.memory.core_memory_append("persona", "I like maps.")
+    home.memory.core_memory_replace("persona", "I like maps.", "I love maps.")
+    with pytest.raises(BadInput, match=r"Edit 1 of persona .*: later edits changed the same lines\."):
+        home.memory.undo(1)
+    assert value(home, "persona") == "I am Sam.\nI love maps."
+    with pytest.raises(BadInput, match=r"There is no edit 9\."):
+        home.memory.undo(9)
+
+
+def test_an_edit_of_another_agent_has_no_number_here(home: AgentHome, tmp_path: Path) -> None:
+    home.memory.edit("persona", "I am Eve.")
+    other = agent_home(tmp_path, name="other")
+    with pytest.raises(BadInput, match="There is no edit 1"):
+        other.memory.undo(1)
+
+
+def test_taking_back_may_not_exceed_the_limit(home: AgentHome) -> None:
+    home.memory.core_memory_replace("human", "\nAna keeps bees.", "")
+    home.memory.edit("human", f"{'x' * 30}\nThe user's name is Ana.")
+    with pytest.raises(BadInput, match="holds 60 characters, and this has 70; it is unchanged"):
+        home.memory.undo(1)
+
+
+LINES = st.lists(st.sampled_from(["a", "b", "c", "d", ""]), max_size=6).map("\n".join)
+
+
+@given(LINES, LINES)
+def test_without_later_edits_an_undo_restores_exactly_what_was(before: str, after: str) -> None:
+    assert without_edit(before, after, after) == before
+
+
+@given(LINES, LINES, st.lists(st.sampled_from(["x", "y"]), max_size=3).map("\n".join))
+def test_what_was_added_later_survives_an_undo(before: str, after: str, added: str) -> None:
+    undone = without_edit(before, after, f"{after}\n{added}")
+    assert undone is None or undone.endswith(added)

@@ -70,7 +70,7 @@ class AgentHome:
 
     def operator(self, kernel: Kernel) -> Operator:
         """Return the operator of a kernel over these parts."""
-        return Operator(kernel, self.memory, self.archival)
+        return Operator(self.database, kernel, self.memory, self.archival)
 
     def begin_turn(self) -> Turn:
         """Let the next function calls run in a turn of their own."""

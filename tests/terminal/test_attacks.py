@@ -42,7 +42,7 @@ from memos.terminal.drawing import block_lines
 from memos.terminal.line_display import HarmlessLine
 from memos.terminal.marks import DRAWN, WORDS, Marks
 from memos.terminal.painter import Painter
-from memos.terminal.status_bar import BarFacts, bar_row
+from memos.terminal.status_bar import BarFacts, Running, bar_row
 
 OWN_SEQUENCES = re.compile(r"\x1b\[[0-9;]*m")
 SCREEN_SEQUENCES = re.compile(rb"\x1b\[[0-9;?]*[ABCDHJKhlmn]")
@@ -121,7 +121,7 @@ def test_blocks_the_bar_the_line_and_errors_are_harmless(name: str) -> None:
         for line in block_lines(Block(attack, f"{attack}\n{ORDINARY}", 2000, attack), DRAWN):
             console.print(line)
     assert ORDINARY in drawn.get()
-    bar = "".join(text for _, text in bar_row(BarFacts(attack, attack, running=attack), DRAWN, 200))
+    bar = "".join(text for _, text in bar_row(BarFacts(attack, attack, running=Running(attack)), DRAWN, 200))
     piece = TransformationInput(None, None, 0, lambda place: place, [("", attack), ("", ORDINARY)], 80, 24)  # type: ignore[arg-type]
     typed = HarmlessLine().apply_transformation(piece).fragments
     assert [len(fragment[1]) for fragment in typed] == [len(attack), len(ORDINARY)]

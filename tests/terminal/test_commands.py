@@ -1,23 +1,19 @@
 """The operator's console: a registry from which help and completion are made."""
 
 import asyncio
-import io
 import json
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.agent_home import AgentHome, agent_home
+from support.desk import Desk
 
-from memos.cli.boot import StoredMemory
-from memos.errors import BadInput
-from memos.llm.scripted import ScriptedProcessor
 from memos.memory.message_rows import event_message
 from memos.messages import Event, EventKind, TokenUsage, utc_now
 from memos.storage.usage_ledger import ModelCall
 from memos.terminal.commands import (
     COMMANDS,
+    MAIN,
     CommandContext,
     as_message,
     command,
@@ -26,69 +22,14 @@ from memos.terminal.commands import (
     is_command,
     run_command,
 )
-from memos.terminal.consoles import make_console
-from memos.terminal.marks import DRAWN
-from memos.terminal.session import Param, Session
 
 
-class Models:
-    """The models of an agent, as far as the terminal asks for them."""
-
-    def __init__(self) -> None:
-        self.switched: list[tuple[str, str | None]] = []
-        self.set: list[str] = []
-
-    def names(self) -> list[str]:
-        return ["scripted", "builtin/tiny"]
-
-    def describe(self) -> list[str]:
-        return ["scripted answers.", "Where scripted does not answer: builtin/tiny."]
-
-    async def switch(self, model: str, api_base: str | None = None) -> list[str]:
-        if model == "nonsense":
-            raise BadInput('There is no model "nonsense".', "memos list models")
-        self.switched.append((model, api_base))
-        return [f"Goes on with {model}.", "Its window is small."]
-
-    def params(self) -> list[Param]:
-        return [Param("temperature", "0.3", "agent", "0.7"), Param("top_p", "", "default", "0.9")]
-
-    async def set_params(self, assignments: Sequence[str]) -> None:
-        self.set += assignments
-
-
-class Desk:
-    """A command context over a real agent; what it prints, posts and leaves with."""
-
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        self.home: AgentHome = agent_home(folder)
-        self.paper = io.StringIO()
-        self.posted: list[Event] = []
-        self.left: list[int] = []
-        self.models = Models()
-        memory = StoredMemory(self.home.memory, self.home.recall)
-        kernel = self.home.kernel(ScriptedProcessor([]))
-        operator = self.home.operator(kernel)
-        self.session = Session(
-            kernel,
-            self.home.agent,
-            memory,
-            operator,
-            self.models,
-            self.home.ledger,
-            self.home.finder,
-            read_only=read_only,
-        )
-        console = make_console(self.paper, colours=False, width_cells=200)
-        self.context = CommandContext(self.session, console, DRAWN, self.left.append, self.posted.append)
-
-    def run(self, line: str) -> str:
-        async def obey() -> None:
-            await self.session.kernel.look()  # the queue, as a session that is open has it
-            await run_command(self.context, line)
-
-        asyncio.run(obey())
-        return self.paper.getvalue()
+def test_help_lists_the_main_commands_first(tmp_path: Path) -> None:
+    rows = [row.split()[0] for row in Desk(tmp_path).run("/help").splitlines()]
+    listed = [row.removeprefix("/") for row in rows if row.startswith("/")]
+    more = rows.index("More:")
+    assert listed[:more] == list(MAIN) and len(MAIN) == 12
+    assert listed[more:] == sorted(listed[more:]) and set(listed) == set(COMMANDS)
 
 
 def test_help_lists_every_command_with_its_first_line(tmp_path: Path) -> None:

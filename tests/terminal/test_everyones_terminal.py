@@ -16,11 +16,11 @@ from memos.terminal.announcer import Announcer
 from memos.terminal.consoles import marks_for
 from memos.terminal.marks import DRAWN, WORDS, Marks
 from memos.terminal.painter import Painter
-from memos.terminal.status_bar import BarFacts, bar_row
+from memos.terminal.status_bar import BarFacts, Running, bar_row
 from memos.terminal.themes import DARK, LIGHT, background, palette
 
 SPENT = Spent(3, 100, 20, 0, 0, 0.14, 0)
-FACTS = BarFacts("sam", "openai/gpt-4.1-mini", 0.62, 1204, 128, SPENT, "thinking", 1, 3)
+FACTS = BarFacts("sam", "openai/gpt-4.1-mini", 0.62, 1204, 128, SPENT, Running("thinking", 1, 3))
 pytestmark = pytest.mark.terminal
 EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]")
 

@@ -191,7 +191,7 @@ def test_one_message_shows_images_by_their_flag_alone(tmp_path: Path) -> None:
         home = agent_home(tmp_path)
         kernel = home.kernel(processor)
         task = asyncio.create_task(kernel.run())
-        session = Session(kernel, home.agent, home.memory, home.operator(kernel), None, home.ledger, home.finder)  # type: ignore[arg-type]
+        session = Session(kernel, home.agent, home.memory, home.operator(kernel), None, home.ledger, home.finder, None)  # type: ignore[arg-type]
         try:
             codes = [await run_once(session, "Who?", out, err, True, [str(one), str(two)])]
             return [*codes, await run_once(session, f"@{one}", out, err, False)]

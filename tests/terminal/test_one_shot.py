@@ -54,7 +54,7 @@ class Outcome:
             kernel.machine.processors = ProcessorLine(Hanging([]))
         try:
             operator = home.operator(kernel)
-            session = Session(kernel, home.agent, home.memory, operator, None, home.ledger, home.finder)  # type: ignore[arg-type]
+            session = Session(kernel, home.agent, home.memory, operator, None, home.ledger, home.finder, None)  # type: ignore[arg-type]
             async with asyncio.timeout(20):
                 return await run_once(session, text, self.out, self.err, progress)
         finally:

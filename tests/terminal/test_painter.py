@@ -29,6 +29,7 @@ from memos.messages import (
     TurnDone,
 )
 from memos.terminal.consoles import make_console
+from memos.terminal.drawing import edit_lines
 from memos.terminal.marks import DRAWN, WORDS, Marks
 from memos.terminal.painter import Painter
 
@@ -218,19 +219,31 @@ def test_the_wait_before_asking_again_counts_down() -> None:
 def test_a_call_and_its_result_stand_in_one_line_before_the_edit_they_made() -> None:
     drawing = Drawing().consume(
         CallStarted(EDIT),
-        MemoryEdited("human", "Likes tea.", "Likes tea.\nName: Ana", 2000),
+        MemoryEdited("human", "Likes tea.", "Likes tea.\nName: Ana", 2000, 7),
         CallFinished(EDIT, FunctionResult("2", "core_memory_append", True, "OK"), 0.012),
     )
     assert drawing.printed == (
-        '⚙ core_memory_append("human", "Name: Ana") → OK, 12 ms\n✎ human 20/2000\n  + Name: Ana\n'
+        '⚙ core_memory_append("human", "Name: Ana") → OK, 12 ms\n'
+        "✎ human ░░░░░░░░░░ 10/2000 → 20/2000  /memory undo 7\n  + Name: Ana\n"
     )
 
 
 def test_a_core_edit_shows_what_went_and_what_came_in_red_and_green() -> None:
     edit = MemoryEdited("human", "Name: Chad", "Name: Ana", 2000)
     drawing = Drawing(colours=True).consume(edit, TurnDone(1))
-    assert "\x1b[31m  - Name: Chad\x1b[0m" in drawing.printed
-    assert "\x1b[32m  + Name: Ana\x1b[0m" in drawing.printed
+    assert "\x1b[31m  - Name: \x1b[0m\x1b[1;4;31mChad\x1b[0m\n" in drawing.printed
+    assert "\x1b[32m  + Name: \x1b[0m\x1b[1;4;32mAna\x1b[0m\n" in drawing.printed
+    assert "/memory undo" not in drawing.printed
+
+
+def test_lines_that_hardly_agree_are_not_compared_word_by_word() -> None:
+    edit = MemoryEdited("human", "Likes tea.", "Born in Lima, 1980", 2000)
+    drawing = Drawing(colours=True).consume(edit, TurnDone(1))
+    assert "\x1b[31m  - Likes tea.\x1b[0m\n" in drawing.printed
+
+
+def test_an_edit_in_words_has_no_bar() -> None:
+    assert edit_lines(MemoryEdited("human", "", "a", 10), WORDS)[0].plain == "[memory human] 0/10 -> 1/10"
 
 
 def test_a_long_result_is_clipped_and_says_so() -> None:
