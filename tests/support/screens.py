@@ -74,6 +74,21 @@ class Screen:
                 return self._screen.buffer[y][row.index(words)]
         raise AssertionError(f"{words!r} is not on the screen:\n{self.text}")
 
+    def cells_from(self, beginning: str, until: str) -> list[list[pyte.screens.Char]]:
+        """Return the cells of the rows from the one that begins so to the one that is `until`, '' is the last.
+
+        Rows of the scrollback count as well; `until` itself and empty rows at the end do not.
+        """
+        columns = range(self._screen.columns)
+        rows = [*self._screen.history.top, *(self._screen.buffer[y] for y in range(self._screen.lines))]
+        cells = [[row[x] for x in columns] for row in rows]
+        words = ["".join(cell.data for cell in row).rstrip() for row in cells]
+        start = next(place for place, row in enumerate(words) if row.startswith(beginning))
+        end = next((place for place in range(start, len(words)) if until and words[place] == until), len(words))
+        while not words[end - 1]:
+            end -= 1
+        return cells[start:end]
+
     # --- what is done ----------------------------------------------------------------------------------
 
     def type(self, keys: str) -> None:
