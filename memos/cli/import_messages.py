@@ -6,14 +6,13 @@ Stored in transactions of a thousand rows: a killed import goes on where it was 
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from memos.cli.printing import note, print_text
+from memos.cli.progress import ProgressLine
 from memos.config import Places
 from memos.errors import AgentInUse, AgentNotFound, BadInput
 from memos.memory.imported_messages import BadLine, ImportedMessage, read_messages, store
@@ -38,7 +37,7 @@ def import_messages(file: str, *, agent: str, skip_bad: bool) -> int:
     database = Database.open(places.database)
     try:
         found = Agents(database).get(agent)
-        with _held(places, found), _opened(path) as source:
+        with _held(places, found), opened(path) as source:
             _Import(database, found, path, source, skip_bad=skip_bad).run()
     finally:
         database.close()
@@ -57,7 +56,8 @@ class _Import:
         self._batch: list[ImportedMessage] = []
         self._batch_chars = 0
         self._stored = self._there = self._skipped = 0
-        self._progress = _Progress(os.fstat(source.fileno()).st_size)
+        size_bytes = os.fstat(source.fileno()).st_size if source.seekable() else 0
+        self._progress = ProgressLine(size_bytes, "messages")
 
     def run(self) -> None:
         """Store all of it, and say in one sentence what came of it. Raises: BadInput, StorageProblem."""
@@ -87,7 +87,8 @@ class _Import:
         self._stored += new
         self._there += len(self._batch) - new
         self._batch, self._batch_chars = [], 0
-        self._progress.show(self._stored + self._there, self._source)
+        read_bytes = self._source.tell() if self._source.seekable() else 0
+        self._progress.show(read_bytes, self._stored + self._there)
 
     def _pass_over(self, bad: BadLine) -> None:
         what = f"{self._path}, line {bad.number}: {bad.fault}."
@@ -113,37 +114,6 @@ class _Import:
         )
 
 
-class _Progress:
-    """How far the file is read and how fast: one line on stderr, redrawn, on a terminal only."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self._size_bytes = size_bytes
-        self._began = time.monotonic()
-        self._wanted = sys.stderr.isatty()
-        self._width = 0
-
-    def show(self, messages: int, source: BinaryIO) -> None:
-        """Draw how many messages are through."""
-        if not self._wanted:
-            return
-        rate = messages / max(time.monotonic() - self._began, 0.001)
-        share = f"{100 * source.tell() // self._size_bytes} % · " if self._size_bytes and source.seekable() else ""
-        text = f"{share}{messages:,} messages · {rate:,.0f} a second"
-        self._width = max(self._width, len(text))
-        self._draw(f"\r{text.ljust(self._width)}")
-
-    def clear(self) -> None:
-        """Leave the terminal's line clean."""
-        if self._width:
-            self._draw("\r" + " " * self._width + "\r")
-            self._width = 0
-
-    def _draw(self, text: str) -> None:
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.write(text.encode(encoding, "replace").decode(encoding))
-        sys.stderr.flush()
-
-
 @contextmanager
 def _held(places: Places, agent: Agent) -> Iterator[None]:
     """Hold the right to write to the agent: there is one writer. Raises: AgentInUse."""
@@ -159,12 +129,12 @@ def _held(places: Places, agent: Agent) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path, next_step: str = "name a file of JSON lines") -> Iterator[BinaryIO]:
     """Open the file for reading. Raises: BadInput."""
     try:
         source = path.open("rb")
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, next_step) from error
     with source:
         yield source
 
@@ -177,8 +147,8 @@ def _read(path: Path, source: BinaryIO) -> Iterator[ImportedMessage | BadLine]:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> BadInput:
-    return BadInput(f"{path} cannot be read: {error.strerror or error}.", "name a file of JSON lines")
+def _unreadable(path: Path, error: OSError, next_step: str = "name a file of JSON lines") -> BadInput:
+    return BadInput(f"{path} cannot be read: {error.strerror or error}.", next_step)
 
 
 def _counted(count: int, what: str) -> str:

@@ -94,7 +94,8 @@ class AgentSnapshot:
         row = self._connection.execute("SELECT * FROM attachments WHERE hash = ?", (digest,)).fetchone()
         if row is None:
             return None
-        return Image(row["hash"], row["media_type"], row["width"], row["height"], row["name"], bytes(row["bytes"]))
+        name = self.redaction.text(row["name"]) if self.redaction else row["name"]
+        return Image(row["hash"], row["media_type"], row["width"], row["height"], name, bytes(row["bytes"]))
 
     def _told(self, table: AgentTable, row: dict[str, Any]) -> dict[str, Any]:
         for column in table.json:

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,9 @@ def test_what_comes_back_goes_on_as_the_agent_would_have(sam: AgentHome, tmp_pat
     assert grounds and before and [m.text for m in grounds.queue] == [m.text for m in before.queue]
     own = {row[0] for row in home.database.query("SELECT seq FROM messages WHERE agent_id = ?", (eve.agent.id,))}
     assert {m.seq for f in grounds.findings for m in f.messages} | {m.seq for m in grounds.queue} <= own
-    assert [p.text for f in grounds.findings for p in f.passages] == [p.text for f in before.findings for p in f.passages]
+    assert [p.text for f in grounds.findings for p in f.passages] == [
+        p.text for f in before.findings for p in f.passages
+    ]
     assert "spaniel" in eve.archival.archival_memory_search("spaniel")
     assert "Rex is a dog" not in eve.archival.archival_memory_search("Rex is a dog")
     assert "I kept bees" in eve.recall.conversation_search("bees")
@@ -141,6 +143,7 @@ def test_what_comes_back_goes_on_as_the_agent_would_have(sam: AgentHome, tmp_pat
 def test_the_event_that_waited_is_answered_and_a_turn_can_be_taken_back(tmp_path: Path, empty: Database) -> None:
     imported(empty, exported(lived(tmp_path)))
     again = agent_home(tmp_path / "other")
+
     async def scene(listener: Listener) -> None:
         await listener.say("And now?")
         taken = await again.operator(listener.kernel).undo()
