@@ -57,15 +57,20 @@ def test_out_and_in_and_out_again_is_the_same(home: Path, tmp_path: Path) -> Non
     assert footer(first)["content_sha256"] == footer(again)["content_sha256"]
 
 
-def test_an_agent_that_came_back_is_talked_to_searched_and_drawn(home: Path, tmp_path: Path) -> None:
+def test_an_agent_that_came_back_is_talked_to_searched_and_drawn(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    sam = lived(Places.find({"MEMOS_HOME": str(home)}).data)
+    with sam.database.transaction() as connection:  # what waits would be answered in between
+        connection.execute("DELETE FROM inbox")
+    sam.database.close()
     file, script = tmp_path / "sam.jsonl", tmp_path / "script.json"
-    script.write_text(json.dumps(["Three.", "Four."]))
-    memos(home, "export", "sam", "-o", str(file))
+    script.write_text(json.dumps([{"text": "Three."}, {"text": "Four."}]))
+    memos(home, "export", "sam", "-o", str(file), "--no-redact")
     assert memos(home, "import", "agent", str(file), "--as", "Back Again").returncode == 0
     model = ["--model", f"scripted:{script}", "--set", "memory.embedding=none"]
     drawn = json.loads(memos(home, "run", "Back Again", "-p", "/context --json", *model).stdout)
     before = json.loads(memos(home, "run", "sam", "-p", "/context --json", *model).stdout)
-    assert drawn["parts"] == before["parts"]
+    assert drawn == before and drawn["next_flush"]["messages"]
     assert memos(home, "run", "Back Again", "-p", "Go on.", *model).stdout == "Three.\n"
     assert "I kept bees then." in memos(home, "search", "bees", "--agent", "Back Again").stdout
 
