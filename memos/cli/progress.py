@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from memos.llm.pace import duration
+
 _REDRAWN_EVERY_S = 0.1
 
 
@@ -25,9 +27,11 @@ class ProgressLine:
         if not self._wanted or now < self._next:
             return
         self._next = now + _REDRAWN_EVERY_S
-        rate = counted / max(now - self._began, 0.001)
-        share = f"{100 * done // self._total} % · " if self._total and done else ""
-        text = f"{share}{counted:,} {self._what} · {rate:,.0f} a second"
+        passed_s = max(now - self._began, 0.001)
+        text = f"{counted:,} {self._what} · {counted / passed_s:,.0f} a second"
+        if self._total and done:
+            share = min(1.0, done / self._total)
+            text = f"{share:.0%} · {text} · {duration(passed_s / share - passed_s)} left"
         self._width = max(self._width, len(text))
         self._draw(f"\r{text.ljust(self._width)}")
 
