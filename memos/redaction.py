@@ -24,13 +24,15 @@ _SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
         "private key",
         ("PRIVATE KEY-----",),
         re.compile(
-            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
+            r"(?:.*?-----END [A-Z ]{0,40}PRIVATE KEY-----|(?:[A-Za-z0-9+/=\s:,.\-]|\\[nr])*)",
+            re.DOTALL,
         ),
     ),
     (
         "password in an address",
         ("://",),
-        re.compile(rf"(?<=://){_NOT_YET}[^/\s@'\"<>]{{1,200}}:[^/\s@'\"<>]{{1,200}}(?=@)"),
+        re.compile(rf"(?<=://){_NOT_YET}[^/\s@'\"<>\\]{{1,200}}:[^/\s@'\"<>\\]{{1,200}}(?=@)"),
     ),
     (
         "API key",
@@ -49,7 +51,7 @@ _SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
     ),
     ("API key", ("xox",), re.compile(r"\bxox[abeoprs]-[A-Za-z0-9\-]{10,}")),
     ("token", ("eyJ",), re.compile(r"\beyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]*")),
-    ("token", ("earer ",), re.compile(r"(?<=[Bb]earer )(?=[^\s'\"]*[0-9_*])[^\s'\"]{8,}")),
+    ("token", ("earer ",), re.compile(r"(?<=[Bb]earer )(?=[^\s'\"\\]*[0-9_*])[^\s'\"\\]{8,}")),
     (
         "key in a parameter",
         ("key=", "api-key: ", "token=", "password=", "secret="),

@@ -74,7 +74,7 @@ def export_agent(
     file = wish.file or file_name(agent.name, wish.form, datetime.now().astimezone())
     with ExitStack() as stack:
         snapshot = stack.enter_context(
-            agent_snapshot(machinery.places.database, agent.name, since=wish.since, redaction=redaction)
+            agent_snapshot(machinery.database.path, agent.name, since=wish.since, redaction=redaction)
         )
         target = stack.enter_context(_target(file, force=wish.force))
         total, size_bytes = snapshot.count(), 0
