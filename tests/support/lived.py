@@ -42,7 +42,7 @@ def lived(folder: Path, name: str = "sam") -> AgentHome:
             "I will keep that.",
             calls=(ScriptedCall("archival_memory_insert", {"content": "Rex is a dog.", "tags": ["pets"]}),),
         ),
-        call("archival_memory_insert", {"content": "Rex is a spaniel.", "replaces": "Rex is a dog."}),
+        call("archival_memory_insert", {"content": "Rex is a spaniel.", "tags": ["dogs"], "replaces": "Rex is a dog."}),
         call("core_memory_replace", {"name": "human", "old_content": "nothing", "new_content": "x"}),
         speak("Noted."),
         *(speak(f"Reply to {number}.") for number in range(len(SAID_BY_HOSTILE_PEOPLE) + 2)),
