@@ -19,13 +19,14 @@ _NAME_OF_A_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNOR
 _SHORTEST_CHARS = 8  # a shorter one would tear ordinary words apart
 _NOT_YET = r"(?!\[key\])"
 
+# Every repetition before a part that may be missing is bounded: a hostile text must not cost the square of its length.
 _SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
     (
         "private key",
         ("PRIVATE KEY-----",),
         re.compile(
             r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
-            r"(?:.*?-----END [A-Z ]{0,40}PRIVATE KEY-----|(?:[A-Za-z0-9+/=\s:,.\-]|\\[nr])*)",
+            r"(?:.{0,10000}?-----END [A-Z ]{0,40}PRIVATE KEY-----|(?:[A-Za-z0-9+/=\s:,.\-]|\\[nr])*)",
             re.DOTALL,
         ),
     ),
@@ -38,7 +39,7 @@ _SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
         "API key",
         ("sk", "pk", "rk", "xai", "hf", "r8", "nvapi", "pplx", "tgp", "fw"),  # gsk and csk end in sk
         re.compile(
-            r"\b(?:sk|pk|gsk|rk|xai|hf|r8|nvapi|pplx|tgp|csk|fw)[-_](?=[A-Za-z0-9_*.\-]*[0-9*A-Z])[A-Za-z0-9_*.\-]{6,}"
+            r"\b(?:sk|pk|gsk|rk|xai|hf|r8|nvapi|pplx|tgp|csk|fw)[-_](?=[A-Za-z0-9_*.\-]{0,80}[0-9*A-Z])[A-Za-z0-9_*.\-]{6,}"
         ),
     ),
     ("API key", ("gsk_",), re.compile(r"\bgsk_[A-Za-z0-9]{12,}")),
@@ -50,7 +51,7 @@ _SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
         re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|npm_|pypi-)[A-Za-z0-9_\-]{16,}"),
     ),
     ("API key", ("xox",), re.compile(r"\bxox[abeoprs]-[A-Za-z0-9\-]{10,}")),
-    ("token", ("eyJ",), re.compile(r"\beyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]*")),
+    ("token", ("eyJ",), re.compile(r"\beyJ[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{10,8000}\.[A-Za-z0-9_\-]*")),
     ("token", ("earer ",), re.compile(r"(?<=[Bb]earer )(?=[^\s'\"\\]*[0-9_*])[^\s'\"\\]{8,}")),
     (
         "key in a parameter",

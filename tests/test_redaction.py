@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,27 @@ def test_values_are_redacted_where_json_holds_text() -> None:
     value = {"sk-abc123456": ["sk-abc123456", 1, None, {"x": "password=y"}], "n": 2.5}
     assert redaction.value(value) == {"sk-abc123456": ["[key]", 1, None, {"x": "password=[key]"}], "n": 2.5}
     assert redaction.told() == "1 API key, 1 key in a parameter"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "sk-",
+        "eyJ-",
+        "-eyJaaaaaaaaaaaa",
+        '-----BEGIN PRIVATE KEY-----"',
+        "://a:",
+        "://",
+        "Bearer ",
+        "ghp_",
+        "token=",
+        "xoxb-",
+    ],
+)
+def test_a_hostile_text_is_read_in_good_time(piece: str) -> None:
+    began = time.monotonic()
+    Redaction(environ={}).text(piece * (200_000 // len(piece)))
+    assert time.monotonic() - began < 5
 
 
 @given(st.text())

@@ -288,7 +288,7 @@ def import_agent_command(
         str | None, typer.Option("--as", metavar="NAME", help="What to call it, if its name is taken here.")
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask where its settings name an address or a key.")
+        bool, typer.Option("--yes", "-y", help="Do not ask where its settings say who gets what is said.")
     ] = False,
 ) -> int:
     """Bring an exported agent back, with all it remembers.

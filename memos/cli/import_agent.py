@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from memos.cli.agent_choice import Machinery
 from memos.cli.import_messages import opened
 from memos.cli.printing import confirmed, note, print_text
 from memos.cli.progress import ProgressLine
-from memos.config import Places
+from memos.config import Places, read_config
 from memos.errors import BadInput
 from memos.memory.agent_import import AgentFile, ImportedAgent, check_file, import_agent
 from memos.safe_text import safe_line
 from memos.storage.agents import Agent
 from memos.storage.database import Database
 
-_ADDRESSES = ("api_base", "api_key_env", "memory.embedding_api_base", "memory.embedding_api_key_env")
+_WHO_HEARS = (
+    "model",
+    "api_base",
+    "api_key_env",
+    "fallback_models",
+    "paging.summariser",
+    "memory.embedding",
+    "memory.embedding_api_base",
+    "memory.embedding_api_key_env",
+)
 """Settings that say to whom words, and keys, go."""
+_STAYS_HERE = ("builtin/", "gguf:", "scripted:", "none")
 
 
 def import_exported(file: str, *, name: str | None, yes: bool) -> int:
@@ -38,7 +47,7 @@ def import_exported(file: str, *, name: str | None, yes: bool) -> int:
             with _Line(size_bytes, "bytes checked") as line:
                 checked = check_file(database, source, shown, line.show)
             _check_settings(machinery, checked, shown)
-            if not _agreed(checked, yes):
+            if not _agreed(_hearers(machinery, checked), yes):
                 note("Nothing was imported.")
                 return 130
             with _Line(size_bytes, "bytes imported") as line:
@@ -59,24 +68,32 @@ def _check_settings(machinery: Machinery, file: AgentFile, shown: str) -> None:
         ) from problem
 
 
-def _agreed(file: AgentFile, yes: bool) -> bool:
-    """Ask before an agent is taken in that would send words or a key to an address which its file names.
+def _agreed(hearers: str, yes: bool) -> bool:
+    """Ask before an agent is taken in that would send words or a key to somebody whom only its file names.
 
     Raises: BadInput where nobody can answer.
     """
-    told = _addresses(file.settings)
-    if not told:
+    if not hearers:
         return True
-    note(f"This agent's own settings say where it sends what is said: {told}.")
+    note(f"The agent's own settings say who gets what is said to it: {hearers}.")
     if yes:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise BadInput("Nobody is here to agree to that.", "add --yes if you trust the file")
+        raise BadInput("Nobody is here to agree to that.", "add --yes if that is what you want")
     return confirmed("Import it with them?")
 
 
-def _addresses(settings: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} = {safe_line(str(settings[name]))}" for name in _ADDRESSES if settings.get(name))
+def _hearers(machinery: Machinery, file: AgentFile) -> str:
+    """Return the settings by which others get words or keys, but for those that config.toml has too."""
+    given = read_config(machinery.places.config_file).given
+    told = []
+    for name in _WHO_HEARS:
+        value = file.settings.get(name)
+        values = [str(each) for each in (value if isinstance(value, list) else [value]) if each]
+        away = [each for each in values if not each.startswith(_STAYS_HERE)]
+        if away and given.get(name) != value:
+            told.append(f"{name} = {safe_line(', '.join(away))}")
+    return ", ".join(told)
 
 
 def _sentence(done: ImportedAgent, file: AgentFile) -> str:

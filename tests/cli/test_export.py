@@ -184,6 +184,32 @@ def test_an_address_in_its_settings_must_be_agreed_to(home: Path, tmp_path: Path
     assert run.returncode == 2 and "http://evil.example/v1" in run.stderr and "OPENAI_API_KEY" in run.stderr
     assert memos(home, "show", "mallory").returncode == 6
     assert memos(home, "import", "agent", str(file), "--as", "mallory", "--yes").returncode == 0
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "memos", "import", "agent", str(file), "--as", "trent"],
+        env=clean_environ(home, TERM="xterm-256color"),
+        encoding="utf-8",
+        timeout=30,
+    )
+    child.expect(r"Import it with them\? \[y/N\] ")
+    child.sendline("")
+    child.expect("Nothing was imported")
+    child.expect(pexpect.EOF)
+    assert memos(home, "show", "trent").returncode == 6
+
+
+def test_a_model_that_the_user_named_too_is_not_asked_about(home: Path, tmp_path: Path) -> None:
+    sam = opened(home)
+    settings = {"model": "openai/x", "fallback_models": ["builtin/tiny"], "memory.embedding": "none"}
+    sam.agents.create("ida", model="openai/x", persona_name="", human_name="", blocks=[], settings=settings)
+    sam.database.close()
+    file, other = tmp_path / "ida.jsonl", tmp_path / "other"
+    memos(home, "export", "ida", "-o", str(file))
+    assert "model = openai/x." in memos(other, "import", "agent", str(file)).stderr
+    config = Places.find({"MEMOS_HOME": str(other)}).config_file
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('model = "openai/x"\n')
+    assert memos(other, "import", "agent", str(file)).returncode == 0
 
 
 def grown(folder: Path, count: int) -> Path:

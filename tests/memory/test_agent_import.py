@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.agent_home import AgentHome, agent_home
-from support.listening import Listener, play, speak
+from support.listening import Listener, call, play, speak
 from support.lived import SAID_BY_HOSTILE_PEOPLE, lived, tables
+from support.search_home import search_home
 
 from memos.errors import BadInput
 from memos.llm.scripted import ScriptedProcessor
@@ -45,6 +46,14 @@ def imported(database: Database, data: bytes, name: str = "sam") -> ImportedAgen
 
 def lines_of(data: bytes) -> list[Line]:
     return [json.loads(line) for line in data.splitlines()]
+
+
+def forked_content(data: bytes) -> list[Line]:
+    """Return what a fork has as well: all but when the agent was begun, and what its model calls used."""
+    rows = [(line["table"], content(line["table"], line)) for line in lines_of(data)[1:-1]]
+    begun = rows[0][1].pop("created_at")
+    assert begun
+    return [row for table, row in rows if table != "model_calls"]
 
 
 def end(data: bytes) -> Line:
@@ -156,12 +165,36 @@ def test_the_event_that_waited_is_answered_and_a_turn_can_be_taken_back(tmp_path
     assert again.database.query("SELECT count(*) FROM inbox")[0][0] == 0
 
 
-def test_a_copy_and_an_export_agree_on_what_an_agent_is(tmp_path: Path) -> None:
-    """A fork leaves out what was taken back; of the rest the export of both is the same."""
+def test_a_fork_of_an_agent_from_whom_nothing_was_taken_back_has_the_same_content(tmp_path: Path) -> None:
     home = agent_home(tmp_path)
+    script = [speak("One."), call("archival_memory_insert", {"content": "A note.", "tags": ["x"]}), speak("Two.")]
+
+    async def scene(listener: Listener) -> None:
+        await listener.say("First.")
+        await listener.say("Second.")
+
+    play(home.kernel(ScriptedProcessor(script)), scene)
     fork_agent(home.database, home.agent, "eve")
-    one, other = lines_of(exported(home)), lines_of(exported(home, "eve"))
-    assert [line["table"] for line in one[1:-1]] == [line["table"] for line in other[1:-1]]
+    assert forked_content(exported(home, "eve")) == forked_content(exported(home))
+
+
+def test_vectors_are_made_again_from_the_outbox(tmp_path: Path) -> None:
+    data = exported(lived(tmp_path / "a"))
+    found = search_home(tmp_path / "b")
+    imported(found.database, data)
+    waiting = found.database.query("SELECT count(*) FROM messages WHERE search_text <> '' AND indexed_at IS NULL")[0][0]
+    assert waiting > 10 and found.index_all() > waiting
+    assert not found.database.query("SELECT seq FROM messages WHERE search_text <> '' AND indexed_at IS NULL")
+    found.database.close()
+
+
+def test_the_export_of_an_older_memos_comes_back_for_ever(empty: Database, tmp_path: Path) -> None:
+    data = (Path(__file__).parent / "golden" / "agent-1.jsonl").read_bytes()
+    done = imported(empty, data)
+    assert done.counts == end(data)["counts"]
+    again = agent_home(tmp_path / "other")
+    assert len(again.recall.queue(again.agents.reload(again.agent).queue_start)) > 6
+    assert end(exported(again))["counts"] == done.counts
 
 
 def test_a_chat_that_goes_on_meanwhile_is_neither_stopped_nor_seen(tmp_path: Path) -> None:
