@@ -16,6 +16,7 @@ from memos.memory.agent_import import AgentFile, ImportedAgent, check_file, impo
 from memos.safe_text import safe_line
 from memos.storage.agents import Agent
 from memos.storage.database import Database
+from memos.terminal.exports import counted
 
 _WHO_HEARS = (
     "model",
@@ -99,12 +100,12 @@ def _hearers(machinery: Machinery, file: AgentFile) -> str:
 def _sentence(done: ImportedAgent, file: AgentFile) -> str:
     counts = done.counts
     what = [
-        f"{counts.get(table, 0):,} {word}"
-        for table, word in (
-            ("messages", "rows of recall storage"),
-            ("passages", "passages"),
-            ("revisions", "edits"),
-            ("attachments", "images"),
+        counted(counts.get(table, 0), *words)
+        for table, *words in (
+            ("messages", "row", " of recall storage"),
+            ("passages", "passage"),
+            ("revisions", "edit"),
+            ("attachments", "image"),
         )
     ]
     name = safe_line(done.agent.name)

@@ -20,6 +20,7 @@ from memos.safe_text import safe_line
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
+from memos.terminal.exports import counted
 
 BATCH_ROWS = 1_000
 BATCH_CHARS = 4_000_000
@@ -109,8 +110,8 @@ class _Import:
     def _sentence(self) -> str:
         name = safe_line(self._agent.name)
         return (
-            f"Stored {_counted(self._stored, 'message')} with {name};"
-            f" there already: {self._there:,}, skipped: {_counted(self._skipped, 'line')}."
+            f"Stored {counted(self._stored, 'message')} with {name};"
+            f" there already: {self._there:,}, skipped: {counted(self._skipped, 'line')}."
         )
 
 
@@ -149,7 +150,3 @@ def _read(path: Path, source: BinaryIO) -> Iterator[ImportedMessage | BadLine]:
 
 def _unreadable(path: Path, error: OSError, next_step: str = "name a file of JSON lines") -> BadInput:
     return BadInput(f"{path} cannot be read: {error.strerror or error}.", next_step)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -42,7 +42,10 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """A file that was read to its end and holds one agent. `settings` are the agent's own, by dotted name."""
+    """A file that was read to its end and holds one agent. `settings` are the agent's own, by dotted name.
+
+    `redacted`: secrets were left out of it.
+    """
 
     name: str
     settings: Mapping[str, Any]
@@ -86,7 +89,7 @@ def check_file(database: Database, source: BinaryIO, shown: str, report: Report 
         agent["model"],
         dict(lines.counts),
         lines.content_sha256,
-        bool(lines.header.get("redacted")),
+        lines.redacted,
         since if isinstance(since, str) else None,
     )
 
@@ -141,6 +144,7 @@ class _Lines:
         self._checksum, self._content = hashlib.sha256(), hashlib.sha256()
         self.counts: Counter[str] = Counter()
         self.header: dict[str, Any] = {}
+        self.redacted = False
 
     @property
     def content_sha256(self) -> str:
@@ -219,6 +223,7 @@ class _Lines:
             self.refuse("has more after its end, or no proper end")
         if end.get("sha256") != checksum or end.get("counts") != dict(self.counts):
             self.refuse("was changed or damaged after it was exported: its checksum does not fit")
+        self.redacted = bool(end.get("redacted"))
         if end.get("content_sha256") != self.content_sha256:
             self.refuse("was changed after it was exported: the checksum of its content does not fit")
 

@@ -44,8 +44,8 @@ class Exported:
 
     def lines(self) -> list[str]:
         """Return what is said of it."""
-        images = f", {_counted(self.images, 'image')}" if self.images else ""
-        what = f"{_counted(self.messages, 'row')} of recall storage, {_counted(self.passages, 'passage')}{images}"
+        images = f", {counted(self.images, 'image')}" if self.images else ""
+        what = f"{counted(self.messages, 'row', ' of recall storage')}, {counted(self.passages, 'passage')}{images}"
         where = f" to {safe_line(self.file)}" if self.file else ""
         told = [f"Exported {safe_line(self.agent)}{where}: {what} ({_size(self.size_bytes)})."]
         if self.redacted:
@@ -90,8 +90,9 @@ def file_name(agent: str, form: Form, day: datetime) -> str:
     return f"{stem[:60]}-{day:%Y-%m-%d}{SUFFIXES[form]}"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def counted(count: int, what: str, more: str = "") -> str:
+    """Return how many there are of something, such as `1 row of recall storage`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}{more}"
 
 
 def _size(size_bytes: int) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from memos.storage.agent_export import AgentSnapshot
 from memos.terminal.readable_agent import Entry, Heading, Part, Remark, Text, parts
 
-_ACTIVE = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$:@/^=\"'])")
+_ACTIVE = re.compile(r"([\\`*_{}\[\]<>#!|~&@]|:(?=/)|(?<=www)\.)", re.IGNORECASE)
+"""Signs that mean something within a line that begins with one of ours; the last two make bare addresses links."""
 _TICKS = re.compile(r"`+")
 
 
