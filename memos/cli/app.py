@@ -228,8 +228,77 @@ def search_command(
     )
 
 
-import_app = typer.Typer(rich_markup_mode=None, help="Bring in what was said elsewhere.")
+class ExportForm(StrEnum):
+    """What `memos export` can write."""
+
+    JSONL = "jsonl"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+@app.command("export")
+def export_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list).")],
+    form: Annotated[
+        ExportForm | None,
+        typer.Option("--format", metavar="jsonl|markdown|html", help="If left out, what FILE ends in; else jsonl."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout, as is a pipe if left out."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="Turns, notes and edits from this day on.")
+    ] = None,
+    with_thoughts: Annotated[
+        bool, typer.Option("--with-thoughts", help="Thoughts and calls too, in markdown and html; jsonl has them.")
+    ] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact/--no-redact", help="Leave out keys, tokens and passwords that are recognised.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+) -> int:
+    """Write an agent into a file: all of it, or its conversation to read.
+
+    jsonl is the whole agent, images included, with checksums; memos import agent FILE brings it back, and with
+    --no-redact nothing is lost. markdown and html are for reading; an HTML file holds its images and asks nobody for
+    anything. A secret that was only told in words is not recognised.
+    """
+    from memos.cli.export import export
+
+    return export(
+        agent,
+        form=form.value if form else None,
+        output=output,
+        since=since,
+        with_thoughts=with_thoughts,
+        redact=redact,
+        force=force,
+    )
+
+
+import_app = typer.Typer(rich_markup_mode=None, help="Bring back an exported agent, or bring in old chats.")
 app.add_typer(import_app, name="import")
+
+
+@import_app.command("agent")
+def import_agent_command(
+    file: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="What memos export wrote.")],
+    name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="What to call it, if its name is taken here.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask where its settings say who gets what is said.")
+    ] = False,
+) -> int:
+    """Bring an exported agent back, with all it remembers.
+
+    The file is checked to its end before anything is stored, and all of it is stored at once: interrupted, nothing is
+    there. Search by meaning makes its vectors while the agent is open, or memos reindex does.
+    """
+    from memos.cli.import_agent import import_exported
+
+    return import_exported(file, name=name, yes=yes)
 
 
 @import_app.command("messages")
