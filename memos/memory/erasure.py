@@ -380,7 +380,8 @@ class Erasure:
         owner = "agent_id" if "agent_id" in columns else "id" if table == "agents" else ""
         if not owner:
             return "TRUE", ()
-        return f"{owner} IN (SELECT value FROM json_each(?))", (json.dumps(list(agent_ids)),)
+        condition = f"{owner} IN (SELECT value FROM json_each(?))"  # noqa: S608
+        return condition, (json.dumps(list(agent_ids)),)
 
     def _teach(self, connection: sqlite3.Connection) -> None:
         """Let SQL ask whether the words stand somewhere."""

@@ -1,7 +1,7 @@
 """Forgetting for good: a preview of all that holds the words, the erasure, and a certificate of what was done.
 
-An intention is noted in a file first and taken away last. Each step may be done twice, and none needs the one before: an
-erasure that was broken off, by kill -9 too, is completed by asking for the same words again.
+An intention is noted in a file first and taken away last. Each step may be done twice, and none needs the one before:
+an erasure that was broken off, by kill -9 too, is completed by asking for the same words again.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Certificate:
     searched: Searched
     left: Sequence[Left]
     roots: Sequence[Path]
+    spared: Collection[str] = ()
+    """The keys of what was kept because the user said so."""
 
     @property
     def hits(self) -> int:
@@ -155,6 +157,7 @@ class Forgetting:
             search_files(self._home, words),
             erasure.left(),
             self._home.roots,
+            frozenset(spared),
         )
         self._mark.unlink(missing_ok=True)
         return certificate

@@ -81,7 +81,7 @@ def _cleaned(connection: Any, name: str, database: Database) -> int:
     import pyarrow as pa
 
     table, rows_of = connection.open_table(name), _TABLES[name.partition("-")[0]]
-    gone = sum(
+    gone: int = sum(
         batch.num_rows - sum(_kept(batch["id"].to_pylist(), rows_of, database))
         for batch in table.search().select(["id"]).to_batches()
     )

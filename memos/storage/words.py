@@ -29,8 +29,9 @@ class Words:
     """What a person wants forgotten. Raises: BadInput, where that is too short to be meant."""
 
     def __init__(self, query: str) -> None:
-        self._folded = folded(storable(query))
-        if len(self._folded) < LEAST_CHARS:
+        self.folded = folded(storable(query))
+        """The words as they are compared: NFC, without letter case, with single spaces."""
+        if len(self.folded) < LEAST_CHARS:
             raise BadInput(
                 f"What is to be forgotten has at least {LEAST_CHARS} characters.",
                 "name the words themselves, such as a name, a number or a part of a sentence",
@@ -38,7 +39,7 @@ class Words:
 
     def stand_in(self, text: str) -> bool:
         """Whether the words stand in a text, plain or escaped."""
-        return any(self._folded in folded(view) for view in _views(text))
+        return any(self.folded in folded(view) for view in _views(text))
 
     def stand_in_json(self, text: str, ours: frozenset[str] = frozenset()) -> bool:
         """Whether they stand in a string of some JSON, or in a key that is not one of `ours`.
@@ -49,7 +50,7 @@ class Words:
 
     def place_in(self, text: str) -> int:
         """Return about where they begin in a text, for showing it; 0 where that is not known."""
-        return max(0, text.casefold().find(self._folded))
+        return max(0, text.casefold().find(self.folded))
 
     def lines_without(self, text: str) -> str:
         """Return a text without the lines in which they stand."""
@@ -66,18 +67,18 @@ class Words:
 
     def fingerprint(self, salt: str) -> str:
         """Return the sha256, in hexadecimal, of the salt and the words in the form in which they were compared."""
-        return hashlib.sha256(f"{salt}{self._folded}".encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(f"{salt}{self.folded}".encode("utf-8", "surrogatepass")).hexdigest()
 
     def pattern(self) -> re.Pattern[bytes]:
         """Return what finds them in bytes: in UTF-8 and UTF-16, either case, and escaped as in JSON."""
-        utf8 = b"".join(_utf8_forms(char) for char in self._folded)
-        wide = [b"".join(_wide_forms(char, code) for char in self._folded) for code in ("utf-16-le", "utf-16-be")]
+        utf8 = b"".join(_utf8_forms(char) for char in self.folded)
+        wide = [b"".join(_wide_forms(char, code) for char in self.folded) for code in ("utf-16-le", "utf-16-be")]
         return re.compile(b"|".join([utf8, *wide]), re.IGNORECASE)
 
     @property
     def longest_bytes(self) -> int:
         """No find of `pattern` is longer, but for one with very many spaces or backslashes."""
-        return 32 * len(self._folded) + 64
+        return 32 * len(self.folded) + 64
 
     def _rest_of(self, line: str) -> str | None:
         if not self.stand_in(line):

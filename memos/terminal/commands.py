@@ -14,6 +14,7 @@ from memos.safe_text import safe_line
 from memos.terminal import (
     agent_commands,
     console_commands,
+    forget_commands,
     image_commands,
     memory_commands,
     queue_commands,
@@ -45,6 +46,7 @@ __all__ = [
     "completions",
     "console_commands",
     "find_command",
+    "forget_commands",
     "image_commands",
     "is_command",
     "is_worth_keeping",
