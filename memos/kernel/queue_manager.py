@@ -200,13 +200,23 @@ class QueueManager:
         return result
 
     async def erase(self, work: Callable[[], T]) -> T:
-        """Do `work`, which may delete and rewrite any row, and take queue and summary as it leaves them."""
+        """Do `work`, which may delete and rewrite any row, and take queue and summary as it leaves them.
 
-        def work_and_look() -> tuple[T, Agent, list[Message]]:
-            result, agent = work(), self._agents.reload(self.agent)
+        Raises: what `work` raises; it may have done a part then.
+        """
+
+        def work_and_look() -> tuple[T | Exception, Agent, list[Message]]:
+            result: T | Exception
+            try:
+                result = work()
+            except Exception as error:
+                result = error
+            agent = self._agents.reload(self.agent)
             return result, agent, self._recall.queue(agent.queue_start)
 
         result, self.agent, self._queue = await self._database.run(work_and_look)
+        if isinstance(result, Exception):
+            raise result
         return result
 
     async def revise(self, place: int, revised: Callable[[Message], Message]) -> Message:

@@ -16,7 +16,7 @@ from memos.storage.words import Words
 
 _CHUNK_BYTES = 1 << 22
 _SNAPSHOTS = "*.before-schema-*.db"
-_FRONT_MATTER_END = re.compile(r"^---\s*$", re.MULTILINE)
+_FRONT_MATTER_END = re.compile(r"^---[ \t]*\r?\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
