@@ -119,7 +119,7 @@ def test_a_table_of_vectors_that_cannot_be_read_is_made_again(tmp_path: Path) ->
         stage.index = Index.of(tmp_path / "data" / "lance", stage.home.database, WordCounts())  # the next process
         stage.index_all()
         assert stage.index.search("recall").find(stage.home.agent.id, "bees", limit=5).degraded is None
-        assert stage.index.legs["recall"].table.count() == 2  # type: ignore[index]
+        assert stage.index.legs["recall"].table.count() == 3  # type: ignore[index]
         stage.index.close()
 
     play(tmp_path, [PATHS["typed"]], after)

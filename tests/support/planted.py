@@ -13,23 +13,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from support.agent_home import AgentHome, agent_home
-from support.listening import Listener, append, call, running, speak
-from support.pictures import picture
-from support.search_home import WordCounts
 
 from memos.kernel.kernel import Kernel
 from memos.kernel.operator import Operator
 from memos.llm.scripted import ScriptedProcessor, ScriptedReply
+from memos.memory.forgetting import Forgetting
 from memos.memory.image_files import read_image
 from memos.memory.imported_messages import ImportedMessage, store
 from memos.memory.index import Index
-from memos.memory.forgetting import Forgetting
 from memos.messages import Event, EventKind, Message, MessageState, Provenance
 from memos.storage.attachments import Attachments, images_payload
 from memos.storage.fork import fork_agent
 from memos.storage.home_files import HomeFiles
 from memos.storage.model_notes import ModelNotes
+from support.agent_home import AgentHome, agent_home
+from support.listening import Listener, append, call, running, speak
+from support.pictures import picture
+from support.search_home import WordCounts
 
 SECRET = 'Zoë\'s magenta "heliotrope" 4711'
 STEMS = ("magenta", "heliotrop", "4711", "zoe")
