@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 
@@ -13,7 +14,7 @@ from memos.config import Places
 from memos.errors import AgentInUse, AgentNotFound, BadInput
 from memos.memory.forgetting import Forgetting, Preview
 from memos.storage.agent_lock import AgentLock
-from memos.storage.agents import Agent, Agents
+from memos.storage.agents import Agents
 from memos.storage.database import Database
 from memos.storage.words import Words
 from memos.terminal.forget_commands import preview_lines
@@ -37,15 +38,22 @@ def forget(query: str, *, agent: str | None, yes: bool, as_json: bool) -> int:
         return 0
     database = Database.open(places.database)
     try:
-        agents = Agents(database)
-        chosen = [agents.get(agent)] if agent else agents.all()
+        found = Agents(database).get(agent) if agent else None
+        chosen = {found.id: found.name} if found else _everyone(database)
         return _forget(forgetting_of(places, database), places, words, chosen, yes, as_json)
     finally:
         database.close()
 
 
-def _forget(forgetting: Forgetting, places: Places, words: Words, agents: list[Agent], yes: bool, as_json: bool) -> int:
-    ids = [agent.id for agent in agents]
+def _everyone(database: Database) -> dict[str, str]:
+    """Return the names of all agents by id, those that are in no list any more too."""
+    return {row["id"]: row["name"] for row in database.query("SELECT id, name FROM agents ORDER BY name")}
+
+
+def _forget(
+    forgetting: Forgetting, places: Places, words: Words, agents: Mapping[str, str], yes: bool, as_json: bool
+) -> int:
+    ids = list(agents)
     preview = forgetting.preview(words, ids)
     if as_json and not yes:
         print_json(_as_json(preview, agents))
@@ -59,10 +67,9 @@ def _forget(forgetting: Forgetting, places: Places, words: Words, agents: list[A
     if not yes and not _agreed():
         return 130
     with ExitStack() as held:
-        for agent in agents:
-            if any(trace.agent_id == agent.id for trace in preview.traces):
-                _hold(held, places, agent)
-        certificate = forgetting.erase(words, ids, [agent.name for agent in agents])
+        for agent_id in {trace.agent_id for trace in preview.traces} & agents.keys():
+            _hold(held, AgentLock(places.locks, agent_id, agents[agent_id]))
+        certificate = forgetting.erase(words, ids, list(agents.values()))
     if as_json:
         print_json(certificate.as_json())
     else:
@@ -79,9 +86,8 @@ def _agreed() -> bool:
     return False
 
 
-def _hold(held: ExitStack, places: Places, agent: Agent) -> None:
+def _hold(held: ExitStack, lock: AgentLock) -> None:
     """Let nobody else open the agent meanwhile. Raises: AgentInUse."""
-    lock = AgentLock(places.locks, agent.id, agent.name)
     try:
         lock.acquire()
     except AgentInUse as error:
@@ -91,10 +97,10 @@ def _hold(held: ExitStack, places: Places, agent: Agent) -> None:
     held.callback(lock.release)
 
 
-def _as_json(preview: Preview, agents: list[Agent]) -> dict[str, object]:
+def _as_json(preview: Preview, agents: Mapping[str, str]) -> dict[str, object]:
     """Return what would be erased, for programs."""
-    names = {agent.id: agent.name for agent in agents}
     return {
-        "would_erase": [{**asdict(trace), "agent": names.get(trace.agent_id, "")} for trace in preview.traces],
+        "broken_off": preview.broken_off.isoformat() if preview.broken_off else None,
+        "would_erase": [{**asdict(trace), "agent": agents.get(trace.agent_id, "")} for trace in preview.traces],
         "left_as_they_are": list(preview.named),
     }

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from memos.errors import BadInput
 from memos.memory.erasure import Erased, Erasure, Left, Trace
 from memos.messages import utc_now
 from memos.storage.database import Database
@@ -122,6 +123,7 @@ class Forgetting:
 
     def preview(self, words: Words, agent_ids: Sequence[str]) -> Preview:
         """Return all that an erasure of these agents' memory would touch."""
+        self._check_kept()
         erasure = Erasure(self._database, words)
         in_files = [
             Trace(_key(trace), f"{trace.what}: {trace.path}", f"{trace.places} places", trace.fate)
@@ -136,6 +138,7 @@ class Forgetting:
 
         Raises: StorageProblem; the same words again complete it.
         """
+        self._check_kept()
         at, salt = utc_now(), secrets.token_hex(8)
         self._note_intention(at)
         erasure = Erasure(self._database, words)
@@ -161,6 +164,11 @@ class Forgetting:
         )
         self._mark.unlink(missing_ok=True)
         return certificate
+
+    def _check_kept(self) -> None:
+        """Refuse a database that is in memory alone: the files beside it are those of another. Raises: BadInput."""
+        if not self._database.query("PRAGMA database_list")[0]["file"]:
+            raise BadInput("Nothing of this conversation is kept on disk.", "erase in an ordinary one, or memos forget")
 
     def _note_intention(self, at: datetime) -> None:
         with self._mark.open("w", encoding="utf-8") as file:
