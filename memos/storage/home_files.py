@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -167,6 +166,8 @@ def _text(path: Path) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write a file anew, whole or not at all, with the rights it had."""
+    import tempfile
+
     mode = path.stat().st_mode
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

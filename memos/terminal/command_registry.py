@@ -9,7 +9,7 @@ import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -17,11 +17,13 @@ from rich.text import Text
 from memos.errors import BadInput, MemosError
 from memos.messages import Event
 from memos.safe_text import safe_line
-from memos.storage.words import Words
 from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
 from memos.terminal.session import Session
+
+if TYPE_CHECKING:
+    from memos.storage.words import Words
 
 _FILE_PREFIX = "gguf:"
 """Stands before the path of a model in a file."""

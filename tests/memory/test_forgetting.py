@@ -30,11 +30,12 @@ from memos.functions.table import FunctionTable
 from memos.llm.chat_messages import check_pairing
 from memos.memory import erasure
 from memos.memory.erasure import COLUMNS, NOTES, Erasure, text_columns
-from memos.memory.forgetting import Certificate, Forgetting, intention_file
+from memos.memory.forgetting import Certificate, Forgetting
 from memos.memory.index import Index
 from memos.messages import Event, EventKind
 from memos.storage.database import Database
 from memos.storage.home_files import HomeFiles
+from memos.storage.intention import intention_file
 from memos.storage.words import Words
 
 
