@@ -109,7 +109,10 @@ COMMANDS: dict[str, Command] = {}
 FORMER_WORDS: dict[str, tuple[str, str]] = {
     "load": ("Nothing needs to be loaded: an agent is opened as it was left.", "/switch NAME opens another one."),
     "systemswap": ("The instructions are memos' own.", "/memory edit persona changes who the agent is."),
-    "wipe": ("Nothing is wiped in passing.", "/clear begins an empty queue; /new begins another agent."),
+    "wipe": (
+        "Nothing is wiped in passing.",
+        "/clear begins an empty queue; /forget WORDS erases for good; /new begins another agent.",
+    ),
     "add_function": ("Functions are not added in a chat.", "a persona's front matter says which an agent may use."),
     "remove_function": ("Functions are not removed in a chat.", "a persona's front matter says which it may use."),
 }
