@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run memos with these arguments (those of the process when None) and return the exit code."""
     words = [*(sys.argv[1:] if arguments is None else arguments)]  # `list` is a module here once it was imported
     _open_what_is_closed()
+    _speak_utf_8()
     os.umask(0o077)  # everything written from here on is the user's alone
     # pydantic, which typer uses, looks through every installed package for plug-ins: a tenth of the start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -74,6 +76,18 @@ def _open_what_is_closed() -> None:
         if getattr(sys, name) is None:
             number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: the stream's own
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
+def _speak_utf_8() -> None:
+    """On Windows read and write UTF-8 in pipes and files too, where Python would take the console's code page.
+
+    What PYTHONIOENCODING says holds; a console itself takes any character.
+    """
+    if os.name != "nt" or os.environ.get("PYTHONIOENCODING"):
+        return
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")
 
 
 def _dispatch(words: list[str]) -> int:
