@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from memos.terminal.markdown_blocks import finished_end
 from memos.terminal.wrapping import displayable, wrap
 
 Kind = Literal["thought", "speech"]
@@ -70,6 +71,16 @@ class Tail:
         first.text = first.text[len(gone) :]
         self._left["speech"] += gone
         return rows
+
+    def take_finished_blocks(self) -> str:
+        """Take the blocks of Markdown that cannot change any more; the one being written stays."""
+        if not self._segments or self._segments[0].kind != "speech":
+            return ""
+        first = self._segments[0]
+        end = finished_end(first.text)
+        gone, first.text = first.text[:end], first.text[end:]
+        self._left["speech"] += gone
+        return gone
 
     def settle_speech(self, whole: str) -> str:
         """Return the part of the final message `whole` that is still to be printed, and forget it here.
