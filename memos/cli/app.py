@@ -139,7 +139,10 @@ def run_command(
     endpoint: Endpoint = None,
     llm_name: LlmName = None,
 ) -> int:
-    """Talk to an agent, or say one thing to it: -p, -f, or text that is piped in (memos help pipes)."""
+    """Talk to an agent, or say one thing to it.
+
+    One thing is said by -p, -f, or piped text with any of --output, --quiet and --timeout; see memos help pipes.
+    """
     from memos.cli.once import Once
     from memos.cli.run import run
 

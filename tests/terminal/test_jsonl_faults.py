@@ -285,7 +285,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(tmp_path: Path, server: 
     assert "user" in {role for role, _, _ in stored(tmp_path)}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_behind_standard_output_is_ten(tmp_path: Path, server: FakeOpenAI) -> None:
     server.script = echo
     for output in ("text", "json", "jsonl"):
