@@ -8,6 +8,7 @@ its number, and a line that ends, ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -29,21 +30,31 @@ _ESCAPED = "*_`~#|>"
 """Signs of markup; a backslash before another one is a backslash."""
 
 
-def markdown_lines(text: str, console: Console, width_cells: int) -> list[Text]:
-    """Return the lines of `text`, which is harmless for a terminal already, each at most `width_cells` wide."""
+def markdown_rows(text: str, console: Console, width_cells: int) -> list[list[Segment]]:
+    """Return the rows of `text`, which is harmless for a terminal already, each at most `width_cells` wide."""
     message = _Message(text) if len(text) <= LIMIT_CHARS else None
     if message is None or any(token.level > _LIMIT_LEVELS for token in message.parsed):
-        return [Text(row.rstrip()) for row in wrap(text, width_cells)]
+        return [[Segment(row.rstrip())] for row in wrap(text, width_cells)]
     options = console.options.update(width=width_cells, height=None)
-    rows = console.render_lines(message, options, pad=False, new_lines=False)
-    lines = [Text.assemble(*((segment.text, segment.style or "") for segment in row)) for row in rows]
-    for line in lines:
-        line.rstrip()
-    while lines and not lines[-1].plain:
-        lines.pop()
-    while lines and not lines[0].plain:
-        lines.pop(0)
-    return lines
+    rows = [_bare(row) for row in console.render_lines(message, options, pad=False, new_lines=False)]
+    while rows and not rows[-1]:
+        rows.pop()
+    while rows and not rows[0]:
+        rows.pop(0)
+    return rows
+
+
+def _bare(row: list[Segment]) -> list[Segment]:
+    """Return a row without the blanks at its end, which a narrower terminal would break into rows of their own."""
+    kept = list(row)
+    while kept and not kept[-1].text.rstrip():
+        kept.pop()
+    return [*kept[:-1], Segment(kept[-1].text.rstrip(), kept[-1].style)] if kept else []
+
+
+@cache
+def _reader() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable(list(_AS_TYPED))
 
 
 class _Heading(markdown.Heading):
@@ -121,8 +132,7 @@ class _Message(markdown.Markdown):
 
     def __init__(self, text: str) -> None:
         super().__init__("", hyperlinks=False)
-        reader = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable(list(_AS_TYPED))
-        self.parsed = reader.parse(text)
+        self.parsed = _reader().parse(text)
         for token in self.parsed:
             if token.children:
                 token.children = list(_as_typed(token.children))

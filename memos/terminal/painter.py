@@ -197,11 +197,12 @@ class Painter:
 
     def _speech_delta(self, text: str) -> None:
         self.enter("speaking")
-        if self._tail.pending("thought") and not self._tail.pending("speech"):
+        if self._tail.begins_with_thought and not self._tail.pending("speech"):
             self._thought(self._tail.take_thought())
         self._tail.add("speech", text)
         if self._markdown:
-            self._speech_blocks(self._tail.take_finished_blocks())
+            if finished := self._tail.take_finished_blocks():
+                self._speech_blocks(finished)
         else:
             self._speech_rows(self._tail.take_finished_rows(self._width_cells()))
 
@@ -287,7 +288,9 @@ class Painter:
             self._print((Text() if self._speech_open else self._speech_begins()).append(row.rstrip()))
 
     def _speech_blocks(self, text: str) -> None:
-        from memos.terminal.markdown import markdown_lines  # loads a parser: before the first words, not at the start
+        from rich.segment import Segment, Segments
+
+        from memos.terminal.markdown import markdown_rows  # loads a parser: before the first words, not at the start
 
         if not text.strip():
             return
@@ -295,8 +298,8 @@ class Painter:
             self._console.print()
         else:
             self._speech_begins()
-        for line in markdown_lines(displayable(text), self._console, self._width_cells() or 80):
-            self._print(line)
+        rows = markdown_rows(displayable(text), self._console, self._width_cells() or 80)
+        self._console.print(Segments(piece for row in rows for piece in (*row, Segment.line())), end="")
 
     def _speech_begins(self) -> Text:
         """Print who speaks, in a line above; return what stands before the first words."""

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.text import Text
+from rich.segment import Segment
 from terminal.attacks import ATTACKS
 
 from memos.terminal.consoles import make_console
-from memos.terminal.markdown import LIMIT_CHARS, markdown_lines
+from memos.terminal.markdown import LIMIT_CHARS, markdown_rows
 from memos.terminal.markdown_blocks import finished_end
 from memos.terminal.wrapping import displayable
 
@@ -22,13 +22,13 @@ DRAWN_SIGNS = set("*_`~#|>-+\\:") | set(" \n\t")
 """What may be markup; everything else must be there."""
 
 
-def drawn(text: str, width: int = 60) -> list[Text]:
+def drawn(text: str, width: int = 60) -> list[list[Segment]]:
     console = make_console(io.StringIO(), colours=True, width_cells=width)
-    return markdown_lines(displayable(text), console, width)
+    return markdown_rows(displayable(text), console, width)
 
 
 def plain(text: str, width: int = 60) -> str:
-    return "\n".join(line.plain for line in drawn(text, width))
+    return "\n".join("".join(piece.text for piece in row) for row in drawn(text, width))
 
 
 def blocks(text: str) -> list[str]:
@@ -73,9 +73,9 @@ def test_ordinary_text_that_looks_like_markup_stays_as_it_was_typed(text: str) -
     ],
 )
 def test_what_is_marked_is_drawn(text: str, shown: str, style: str) -> None:
-    (line,) = drawn(text)
-    assert line.plain == shown
-    styles = {str(span.style) for span in line.spans} - {"none", ""}
+    (row,) = drawn(text)
+    assert "".join(piece.text for piece in row) == shown
+    styles = {str(piece.style) for piece in row if piece.style} - {"none"}
     assert styles == ({style} if style else set())
 
 
