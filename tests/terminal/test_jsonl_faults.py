@@ -163,6 +163,17 @@ def test_piped_text_alone_is_the_message_and_the_reply_alone_comes_out(tmp_path:
     assert (ended.code, ended.out) == (4, "") and "Next:" in ended.err
 
 
+def test_with_nothing_configured_and_no_terminal_the_built_in_model_answers(
+    tmp_path: Path, builtin_cache: Path
+) -> None:
+    cache = {"MEMOS_CACHE": str(builtin_cache)}
+    ended = run(tmp_path, piped="My name is Ana.", **cache)
+    assert ended.code == 0 and ended.out.strip()
+    assert "No model is configured: builtin/tiny answers" in ended.err
+    ended = run(tmp_path, "run", "-p", "What is my name?", "--json", "-q", **cache)
+    assert (ended.code, ended.err) == (0, "") and "Ana" in ended.lines[-1]["text"]
+
+
 @pytest.mark.parametrize(
     ("words", "environ", "code"),
     [
