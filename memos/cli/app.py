@@ -35,6 +35,14 @@ class Place(StrEnum):
     CORE = "core"
 
 
+class Shape(StrEnum):
+    """How `memos run -p` can print a reply."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
 AgentName = Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent; the one used last if left out.")]
 Model = Annotated[
     str | None,
@@ -73,15 +81,18 @@ def memos_command(
     version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also: MEMOS_DEBUG=1).")] = False,
 ) -> int:
-    """A terminal chat whose agent never forgets. Without a command: open the agent used last."""
+    """A terminal chat whose agent never forgets. Without a command: open the agent used last, or tell it piped text."""
     if debug:
         os.environ["MEMOS_DEBUG"] = "1"
     if version:
         typer.echo(f"memos {memos.__version__}")
     elif context.invoked_subcommand is None:
+        from memos.cli.once import Once
         from memos.cli.run import run
 
-        return run(None, flags={}, prompt=None, new=False, read_only=False, take_over=False)
+        once = Once(alone=True)
+        with once.reporting() as report:
+            return run(None, flags={}, new=False, read_only=False, take_over=False, once=once, report=report)
     return 0
 
 
@@ -91,8 +102,20 @@ def run_command(
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Say one thing, print the reply, leave.")
     ] = None,
+    files: Annotated[
+        list[str] | None, typer.Option("--file", "-f", metavar="FILE", help="Say what stands in a file; repeatable.")
+    ] = None,
     images: Annotated[
         list[str] | None, typer.Option("--image", metavar="FILE", help="Show it an image, with -p; repeatable.")
+    ] = None,
+    output: Annotated[
+        Shape | None,
+        typer.Option("--output", metavar="text|json|jsonl", help="The reply as words, one object, or events."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --output json.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Of all else, tell only why it failed.")] = False,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Stop it after so long.")
     ] = None,
     model: Model = None,
     api_base: ApiBase = None,
@@ -116,21 +139,20 @@ def run_command(
     endpoint: Endpoint = None,
     llm_name: LlmName = None,
 ) -> int:
-    """Talk to an agent."""
+    """Talk to an agent, or say one thing to it.
+
+    One thing is said by -p, -f, or piped text with any of --output, --quiet and --timeout; see memos help pipes.
+    """
+    from memos.cli.once import Once
     from memos.cli.run import run
 
-    flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
-    flags |= {f"terminal.{name}": True for name, on in (("plain", plain), ("screen_reader", screen_reader)) if on}
-    flags = _translated(flags, endpoint_type, endpoint, llm_name)
-    return run(
-        agent,
-        flags=flags,
-        prompt=prompt,
-        new=new,
-        read_only=read_only,
-        take_over=take_over,
-        images=images or (),
-    )
+    shape = output.value if output else "json" if as_json else ""
+    once = Once(prompt, tuple(files or ()), tuple(images or ()), shape, quiet, timeout_s)
+    with once.reporting() as report:
+        flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
+        flags |= {f"terminal.{name}": True for name, on in (("plain", plain), ("screen_reader", screen_reader)) if on}
+        flags = _translated(flags, endpoint_type, endpoint, llm_name)
+        return run(agent, flags=flags, new=new, read_only=read_only, take_over=take_over, once=once, report=report)
 
 
 @app.command("configure")

@@ -146,6 +146,14 @@ class Screen:
         code = self._child.exitstatus
         return code if code is not None else -self._child.signalstatus
 
+    def hang_up(self) -> int:
+        """Close the terminal under the program, as one closes a window, and return its exit code."""
+        os.close(self._child.fileno())
+        status = os.waitstatus_to_exitcode(os.waitpid(self._child.pid, 0)[1])
+        self._child.ptyproc.closed = self._child.closed = True
+        self._child.terminated = self._child.ptyproc.terminated = True
+        return status
+
     def close(self) -> None:
         """End the program, however it is."""
         self._child.close(force=True)
