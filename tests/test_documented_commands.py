@@ -29,6 +29,8 @@ NOT_RUN: Mapping[str, str] = {
     r"memos configure": "asks a person; tests/terminal/test_first_run.py answers",
     r"memos models get builtin/small": "1.1 GB from huggingface.co; tests/llm/test_hub_weights.py has a hub of its own",
     r"memos run --model gguf:/path/to/model.gguf": "a model of the reader's; tests/llm/test_embedded.py runs one",
+    r"sqlite-utils .*": "tests/cli/test_help_database.py runs each on a database that was lived in",
+    r"datasette .*": "a server for a browser",
     r"(koboldcpp|ollama pull|llama-server|\./FILE\.llamafile|vllm serve) .*": "another program",
 }
 COMMANDS = [each for each in documented() if not any(re.fullmatch(pattern, each.command) for pattern in NOT_RUN)]
