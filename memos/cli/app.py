@@ -25,6 +25,7 @@ class Listed(StrEnum):
     PERSONAS = "personas"
     HUMANS = "humans"
     MODELS = "models"
+    TRASH = "trash"
 
 
 class Place(StrEnum):
@@ -153,14 +154,20 @@ def configure_command(
 @app.command("list")
 def list_command(
     what: Annotated[
-        Listed, typer.Argument(metavar="[agents|personas|humans|models]", show_default=False, help="What to list.")
+        Listed,
+        typer.Argument(metavar="[agents|personas|humans|models|trash]", show_default=False, help="What to list."),
     ] = Listed.AGENTS,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", metavar="BY", help="used, name, created, messages, memories; models also by size."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """List agents, personas, humans or models."""
+    """List agents, personas, humans, models, or what lies in the trash and how long yet."""
     from memos.cli.list import list_things
 
-    return list_things(what.value, as_json=as_json)
+    return list_things(what.value, as_json=as_json, sort=sort or "", limit=limit)
 
 
 @app.command("show")
@@ -172,6 +179,60 @@ def show_command(
     from memos.cli.show import show
 
     return show(agent, as_json=as_json)
+
+
+@app.command("rename")
+def rename_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.")],
+) -> int:
+    """Call an agent otherwise."""
+    from memos.cli.rename import rename
+
+    return rename(agent, name)
+
+
+@app.command("copy")
+def copy_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the copy.")],
+) -> int:
+    """Copy an agent with all it remembers; from then on each goes its own way."""
+    from memos.cli.copy import copy
+
+    return copy(agent, name)
+
+
+@app.command("delete")
+def delete_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list, memos list trash).")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not have its name typed again.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Erase it from every file, for good; also one in the trash.")
+    ] = False,
+) -> int:
+    """Put an agent into the trash, where it lies whole for 30 days.
+
+    It is not listed, not searched and cannot be run meanwhile, and its name is free for another one; memos restore
+    brings it back. After 30 days the next start of memos erases it, and says so. What its model calls cost stays in
+    memos usage, also after --purge, then without its name.
+    """
+    from memos.cli.delete import delete
+
+    return delete(agent, yes=yes, purge=purge)
+
+
+@app.command("restore")
+def restore_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A deleted agent, or its id (memos list trash).")],
+    new_name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Another name, where an agent has its name by now.")
+    ] = None,
+) -> int:
+    """Bring a deleted agent back, whole."""
+    from memos.cli.restore import restore
+
+    return restore(name, new_name=new_name)
 
 
 @app.command("usage")

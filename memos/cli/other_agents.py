@@ -24,7 +24,7 @@ _OF_THE_PROCESS = ("terminal.", "memory.")
 
 _ROWS = """
 SELECT agents.id, agents.name, model, coalesce(last_login_at, created_at) AS used, recall, archival
-FROM agents JOIN counts ON counts.agent_id = agents.id ORDER BY used DESC, agents.name
+FROM agents JOIN counts ON counts.agent_id = agents.id WHERE deleted_at IS NULL ORDER BY used DESC, agents.name
 """
 
 

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
+from memos.cli.delete import empty_trash
 from memos.cli.models import agree_first
 from memos.cli.other_agents import opened
 from memos.config import Places, Settings, read_config
@@ -42,6 +43,8 @@ def run(
     database = Database.open(places.database)
     try:
         machinery = Machinery(places, os.environ, database)
+        if not read_only:
+            empty_trash(places, database)
         found, settings = _agent_and_settings(machinery, wish, ask=prompt is None and _is_a_terminal())
         return asyncio.run(_talk(machinery, found, settings, wish, prompt, images))
     finally:

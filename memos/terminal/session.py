@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from memos.messages import Block, Event
 from memos.safe_text import safe_line
+from memos.storage.agents import as_word
 
 if TYPE_CHECKING:
     from memos.kernel.kernel import Kernel
@@ -160,6 +161,5 @@ def farewell(session: Session) -> str:
     """Return the one line that is left when a conversation is left."""
     if session.next_agent:
         return f"Saved. On to {safe_line(session.next_agent)}."
-    name = safe_line(session.agent.name)
-    again = f'"{name}"' if " " in name else name
+    again = safe_line(as_word(session.agent.name))
     return f"{'Left' if session.read_only else 'Saved'}. Resume: memos run {again}"
