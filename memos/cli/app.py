@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import memos
+
+if TYPE_CHECKING:
+    from memos.config import PortraitKind
 
 app = typer.Typer(
     no_args_is_help=False,
@@ -479,6 +482,59 @@ def locomo_to_jsonl_command(
     from memos.cli.bench.locomo import locomo_to_jsonl
 
     return locomo_to_jsonl(file, messages=messages, queries=queries)
+
+
+PortraitName = Annotated[str, typer.Argument(metavar="NAME", help="Its name, that of its file without .md.")]
+FromFile = Annotated[
+    str | None,
+    typer.Option("--from", metavar="FILE", help="Take its text from a file, - for stdin, without an editor."),
+]
+
+
+def _add_portraits(kind: PortraitKind, one: str, what: str) -> None:
+    """Add `memos personas` or `memos humans`: the same commands on two kinds of files."""
+    group = typer.Typer(rich_markup_mode=None, help=f"List, make, change and show {kind}: {what}.")
+    app.add_typer(group, name=kind, invoke_without_command=True)
+
+    @group.callback()
+    def listed(context: typer.Context) -> int:
+        return 0 if context.invoked_subcommand else list_command()
+
+    @group.command("list", help=f"List the {kind} that a new agent can begin with.")
+    def list_command(as_json: AsJson = False) -> int:
+        from memos.cli.list import list_things
+
+        return list_things(kind, as_json=as_json)
+
+    @group.command("show", help=f"Show a {one}: where it lies, and what stands in it.")
+    def show(name: PortraitName, as_json: AsJson = False) -> int:
+        from memos.cli.portraits import show_portrait
+
+        return show_portrait(kind, name, as_json=as_json)
+
+    @group.command(
+        "new",
+        help=f"Make a {one} of your own, in your editor ($VISUAL or $EDITOR), from a file, or from stdin."
+        " What cannot be used is told, and your text is opened again.",
+    )
+    def new(name: PortraitName, source: FromFile = None) -> int:
+        from memos.cli.portraits import new_portrait
+
+        return new_portrait(kind, name, source)
+
+    @group.command(
+        "edit",
+        help=f"Change a {one} in your editor; of one that comes with memos, a copy in your own folder."
+        " Agents that there are keep their blocks.",
+    )
+    def edit(name: PortraitName, source: FromFile = None) -> int:
+        from memos.cli.portraits import edit_portrait
+
+        return edit_portrait(kind, name, source)
+
+
+_add_portraits("personas", "persona", "who an agent is")
+_add_portraits("humans", "human", "whom an agent talks to")
 
 
 @app.command("help")
