@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ EXIT_OK, EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run memos with these arguments (those of the process when None) and return the exit code."""
     words = [*(sys.argv[1:] if arguments is None else arguments)]  # `list` is a module here once it was imported
+    _speak_utf_8()
     os.umask(0o077)  # everything written from here on is the user's alone
     # pydantic, which typer uses, looks through every installed package for plug-ins: a tenth of the start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -47,6 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _tell_bug(error)
     return code
+
+
+def _speak_utf_8() -> None:
+    """On Windows read and write UTF-8 in pipes and files too, where Python would take the console's code page.
+
+    What PYTHONIOENCODING says holds; a console itself takes any character.
+    """
+    if os.name != "nt" or os.environ.get("PYTHONIOENCODING"):
+        return
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")
 
 
 def _dispatch(words: list[str]) -> int:

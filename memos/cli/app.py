@@ -111,6 +111,10 @@ def run_command(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Continue here what is open in another terminal.")
     ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Write plain lines; never move the cursor.")] = False,
+    screen_reader: Annotated[
+        bool, typer.Option("--screen-reader", help="The same, and say in words what goes on.")
+    ] = False,
     assignments: Assignments = None,
     endpoint_type: EndpointType = None,
     endpoint: Endpoint = None,
@@ -120,6 +124,7 @@ def run_command(
     from memos.cli.run import run
 
     flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
+    flags |= {f"terminal.{name}": True for name, on in (("plain", plain), ("screen_reader", screen_reader)) if on}
     flags = _translated(flags, endpoint_type, endpoint, llm_name)
     return run(
         agent,

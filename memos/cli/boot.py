@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, SMALL_MODEL, Machinery, Wish
 from memos.cli.agent_models import AgentModels, limits_of, paging_of
+from memos.cli.days import in_words
 from memos.cli.other_agents import OtherAgents
 from memos.config import Config, Places, Settings, find_key
 from memos.config.parameters import sampling_params
@@ -383,6 +384,7 @@ class _Wiring:
             models=self._models,
             usage=UsageLedger(self._machinery.database),
             finder=Finder(self._index),
+            words_finder=Finder(Index(self._machinery.database)) if config.terminal.recall_as_you_type else None,
             agents=OtherAgents(self._machinery, self._agent, self._wish, self._recall, self._check),
             settings=self._settings_now,
             header=[
@@ -393,6 +395,7 @@ class _Wiring:
             drafts_folder=self._machinery.places.drafts,
             log_file=self._machinery.places.log_file,
             read_only=read_only,
+            screen=config.terminal,
             login=self._login() if config.terminal.greet and not read_only else None,
         )
 
@@ -404,7 +407,8 @@ class _Wiring:
     def _login(self) -> Event:
         now, before = utc_now(), self._agent.last_login_at
         self._machinery.agents.note_login(self._agent, now)
-        return Event(EventKind.LOGIN, payload={"last_login": before.isoformat() if before else "never"}, created_at=now)
+        last = {"last_login": before.isoformat(), "away_for": in_words(now - before)} if before else {}
+        return Event(EventKind.LOGIN, payload=last or {"last_login": "never"}, created_at=now)
 
 
 @dataclass(frozen=True, slots=True)

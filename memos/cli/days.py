@@ -31,3 +31,13 @@ def span_of(since: str | None, until: str | None) -> Span:
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time()).astimezone(UTC)
+
+
+def in_words(span: timedelta) -> str:
+    """Return how long something lasted, in its largest unit: "3 days"; a model reckons badly with dates."""
+    seconds = max(0, int(span.total_seconds()))
+    for name, size in (("year", 31_557_600), ("month", 2_629_800), ("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return "less than a minute"

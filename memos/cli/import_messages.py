@@ -16,6 +16,7 @@ from typing import BinaryIO
 from memos.cli.printing import note, print_text
 from memos.config import Places
 from memos.errors import AgentInUse, AgentNotFound, BadInput
+from memos.llm.pace import duration
 from memos.memory.imported_messages import BadLine, ImportedMessage, read_messages, store
 from memos.safe_text import safe_line
 from memos.storage.agent_lock import AgentLock
@@ -126,9 +127,11 @@ class _Progress:
         """Draw how many messages are through."""
         if not self._wanted:
             return
-        rate = messages / max(time.monotonic() - self._began, 0.001)
-        share = f"{100 * source.tell() // self._size_bytes} % · " if self._size_bytes and source.seekable() else ""
-        text = f"{share}{messages:,} messages · {rate:,.0f} a second"
+        passed_s = max(time.monotonic() - self._began, 0.001)
+        text = f"{messages:,} messages · {messages / passed_s:,.0f} a second"
+        if self._size_bytes and source.seekable() and source.tell():
+            share = min(1.0, source.tell() / self._size_bytes)
+            text = f"{share:.0%} · {text} · {duration(passed_s / share - passed_s)} left"
         self._width = max(self._width, len(text))
         self._draw(f"\r{text.ljust(self._width)}")
 

@@ -69,7 +69,8 @@ def remove(name: str, *, yes: bool) -> int:
 
 def costs(name: str, model: BuiltinModel) -> str:
     """Return what it costs to have a model: what is fetched from where, and the memory it takes."""
-    from memos.llm.hub_weights import HubModel, megabytes
+    from memos.llm.hub_weights import HubModel
+    from memos.llm.pace import megabytes
 
     if isinstance(model, HubModel):
         return (

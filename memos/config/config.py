@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 CALL_FORMATS = ("auto", "native", "json_schema", "grammar", "json_prompt", "plain", "decomposed")
+THEMES = ("auto", "dark", "light", "none")
 REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
@@ -104,6 +105,26 @@ class Terminal:
 
     greet: bool = True
     """Let the agent speak first when you come."""
+
+    theme: str = field(default="auto", metadata={"choices": THEMES})
+    """Colours for a dark or a light background; auto: as COLORFGBG says, else the terminal's own sixteen; none: no
+    colours at all, as with NO_COLOR.
+    """
+
+    ascii: bool = False
+    """Draw memos' own signs in plain ASCII. Where the terminal's encoding has no others, they are."""
+
+    vi: bool = False
+    """Edit the line you type by the keys of vi."""
+
+    plain: bool = False
+    """Write plain lines from top to bottom, without a status bar: the cursor is never moved (`--plain`)."""
+
+    screen_reader: bool = False
+    """The same, and say in words what goes on and when it is your turn (`--screen-reader`)."""
+
+    recall_as_you_type: bool = True
+    """Count in the status bar what is remembered about the line you type."""
 
 
 @dataclass(frozen=True, slots=True)

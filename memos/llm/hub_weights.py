@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from memos import __version__
 from memos.errors import ProcessorUnreachable, StorageProblem
+from memos.llm.pace import megabytes, pace
 from memos.llm.quick_httpx import spare_unused_parts
 from memos.messages import Progress
 from memos.safe_text import safe_line
@@ -194,7 +195,7 @@ class _Download:
         self._reported = now
         done, size = self._done, self._model.size_bytes
         rate = (done - self._before) / max(now - self._began, 0.001)
-        self._report(Progress("fetching the model", done / size, _pace(done, size, rate)))
+        self._report(Progress("fetching the model", done / size, pace(done, size, rate)))
 
 
 @contextmanager
@@ -252,23 +253,6 @@ def _make_sure_of_room(model: HubModel, partial: Path) -> None:
 def _open_privately(path: Path) -> BinaryIO:
     """Open `path` for reading and writing at its end; a new file is its owner's alone."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600), "r+b")
-
-
-def _pace(done: int, size: int, rate: float) -> str:
-    """Return how much has come, how fast it comes, and how long the rest takes at that rate."""
-    parts = [f"{done / 1e6:,.0f} of {megabytes(size)}"]
-    if rate >= 1000:
-        parts += [f"{rate / 1e6:,.1f} MB a second", f"{_duration((size - done) / rate)} left"]
-    return " · ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:,.0f} min"
-
-
-def megabytes(count: int) -> str:
-    """Return a number of bytes as people are told it."""
-    return f"{count / 1e6:,.0f} MB"
 
 
 def _not_fetched(reason: str) -> ProcessorUnreachable:

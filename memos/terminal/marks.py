@@ -23,6 +23,7 @@ class Marks:
     bar_full: str
     bar_empty: str
     more: str
+    between: str
 
 
 DRAWN = Marks(
@@ -40,6 +41,7 @@ DRAWN = Marks(
     bar_full="█",
     bar_empty="░",
     more="…",
+    between=" · ",
 )
 
 WORDS = Marks(
@@ -57,5 +59,13 @@ WORDS = Marks(
     bar_full="#",
     bar_empty="-",
     more="...",
+    between=" | ",
 )
 """Plain ASCII: for pipes, dumb terminals, and encodings that know nothing else."""
+
+_TYPED_IN_ASCII = str.maketrans({"·": "|", "…": "...", "–": "-", "→": "->", "✗": "x", "✓": "OK"})
+
+
+def in_ascii(line: str) -> str:
+    """Return a line of memos' own with its signs in ASCII; other letters, such as those of names, stay."""
+    return line.translate(_TYPED_IN_ASCII)

@@ -40,9 +40,9 @@ def read_mentions(text: str) -> Typed:
         path, rest = _unquoted(found[1]), ""
         if found[1][0] not in "\"'":
             path, rest = _without_punctuation(path)
-        if path.startswith("@") and _is_image_path(path):
+        if path.startswith("@") and _ends_like(path):
             return path + rest
-        if not _is_image_path(path):
+        if not _ends_like(path):
             return found[0]
         paths.append(path)
         return Path(path).name + rest
@@ -67,7 +67,7 @@ def with_dropped_path(text: str) -> str:
         return text
     quoted = re.fullmatch(_PATH, typed)
     for path in (_of_url(typed), typed, _unquoted(typed) if quoted else ""):
-        if path.startswith(("/", "~")) and _is_image_path(path) and _is_file(path):
+        if path.startswith(("/", "~")) and _ends_like(path) and _is_file(path):
             return as_mention(path)
     return text
 
@@ -92,28 +92,32 @@ def begun_mention(before_cursor: str) -> str | None:
 
 
 def path_completions(typed: str) -> Iterator[str]:
-    """Yield the folders and images that a path may become, as they are typed; the first 100 of a folder by name."""
-    path = _unquoted(typed)
+    """Yield the folders and images that a path may become, as they are typed."""
+    yield from map(_escaped, paths_like(_unquoted(typed), _ENDINGS))
+
+
+def paths_like(path: str, endings: tuple[str, ...]) -> Iterator[str]:
+    """Yield the folders, and the files of these endings, that a path may become; the first 100 of a folder by name."""
     folder, slash, beginning = path.rpartition("/")
-    place = Path(f"{folder}{slash}" or ".").expanduser()
+    place = Path(f"{folder}{slash}" or ".")
     try:
-        with os.scandir(place) as entries:
+        with os.scandir(place.expanduser()) as entries:
             found = sorted(
                 entry.name + "/" * entry.is_dir()
                 for entry in itertools.islice(entries, _SCANNED)
-                if _fits(entry.name, beginning) and (entry.is_dir() or _is_image_path(entry.name, _ENDINGS))
+                if _fits(entry.name, beginning) and (entry.is_dir() or _ends_like(entry.name, endings))
             )
     except (OSError, ValueError, RuntimeError):
         return
     for name in found[:_OFFERED]:
-        yield _escaped(f"{folder}{slash}{name}")
+        yield f"{folder}{slash}{name}"
 
 
 def _fits(name: str, beginning: str) -> bool:
     return name.startswith(beginning) and (not name.startswith(".") or beginning.startswith("."))
 
 
-def _is_image_path(path: str, endings: tuple[str, ...] = _ENDINGS + _OTHER_ENDINGS) -> bool:
+def _ends_like(path: str, endings: tuple[str, ...] = _ENDINGS + _OTHER_ENDINGS) -> bool:
     return path.casefold().endswith(endings) and Path(path).suffix != ""
 
 

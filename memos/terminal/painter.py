@@ -85,6 +85,11 @@ class Painter:
         """Whether a turn is known to run, or to be about to."""
         return bool(self._phase)
 
+    @property
+    def phase(self) -> str:
+        """What is going on, in a word or two; "" when nothing is."""
+        return self._phase
+
     def phase_line(self) -> str:
         """Return what is going on and for how long, or how long it still lasts, or "" when nothing is."""
         if not self._phase:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from memos.errors import MemosError
 from memos.messages import Event, EventKind, TurnDone
 from memos.safe_text import storable
+from memos.terminal.announcer import Announcer
 from memos.terminal.commands import CommandContext, as_message, is_command, run_command
 from memos.terminal.consoles import make_console
 from memos.terminal.images import showing
@@ -39,12 +40,15 @@ class PlainLines:
             self._commands.lend = _lend
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._announcer = Announcer(self._painter) if session.screen.screen_reader else None
         self._left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> int:
         """Talk until the end of input or a command to leave; return the exit code."""
         outputs = self._session.kernel.subscribe()
         tasks = [asyncio.create_task(self._paint(outputs)), asyncio.create_task(self._talk())]
+        if self._announcer:
+            tasks.append(asyncio.create_task(self._announcer.run()))
         ends: list[asyncio.Future[Any]] = [*tasks, self._left]
         try:
             with signals_handled(self._leave, self._interrupt):
@@ -63,6 +67,8 @@ class PlainLines:
             self._painter.consume(output.body)
             self._stdout.flush()
             if isinstance(output.body, TurnDone) and not self._session.kernel.busy:
+                if self._announcer:
+                    self._announcer.say("Your turn.")
                 self._quiet.set()
         if not self._left.done():
             self._painter.notice(KERNEL_ENDED)

@@ -1,4 +1,4 @@
-"""The conversation: a live screen where a person sits at a terminal, plain lines where a pipe or a dumb one is.
+"""The conversation: a live screen where a person sits at a terminal; plain lines in a pipe, or where wanted.
 
 `/switch` ends one conversation, all of it closed, before the next one is opened.
 """
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from memos.errors import MemosError
 from memos.safe_text import safe_line, safe_text
-from memos.terminal.consoles import interactive
+from memos.terminal.consoles import interactive, marks_for
+from memos.terminal.marks import DRAWN, in_ascii
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
@@ -55,10 +56,12 @@ class _Talk:
         self._lines: TypedLines | None = None
 
     async def with_agent(self, session: Session) -> int:
+        wanted = session.screen
+        drawn = marks_for(sys.stdout, plain_ascii=wanted.ascii) is DRAWN or not sys.stdout.isatty()
         for line in session.header:  # before any import that takes time
-            sys.stdout.write(safe_text(line) + "\n")
+            sys.stdout.write(safe_text(line if drawn else in_ascii(line)) + "\n")
         sys.stdout.flush()
-        if interactive(sys.stdin, sys.stdout):
+        if interactive(sys.stdin, sys.stdout) and not (wanted.plain or wanted.screen_reader):
             from memos.terminal.live_screen import LiveScreen
 
             screen = LiveScreen(session, self._typed)

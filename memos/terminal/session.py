@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from memos.config import Terminal
 from memos.messages import Block, Event
 from memos.safe_text import safe_line
 from memos.storage.agents import as_word
@@ -147,6 +148,10 @@ class Session:
     drafts_folder: Path | None = None
     log_file: Path | None = None
     read_only: bool = False
+    words_finder: FinderView | None = None
+    """Finds by words alone, quickly, while somebody types; None: nothing is looked for then."""
+    screen: Terminal = field(default_factory=Terminal)
+    """How the user wants the screen and the keys."""
     login: Event | None = None
     """What the kernel is told once the prompt is up: the user is here. None: the agent is not to greet."""
     next_agent: str = ""

@@ -8,7 +8,9 @@ import select
 import sys
 from typing import TextIO
 
-_KEYS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?|[\x00-\x08\x0b-\x1f\x7f]")
+_PASTED = re.compile(r"\x1b\[200~(.*?)(?:\x1b\[201~|\Z)", re.DOTALL)
+_KEYS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_IN_PASTE = "\x0c"  # no key of the line, and taken out of what was typed
 _READ_BYTES = 65_536
 
 
@@ -22,6 +24,16 @@ def typed_ahead(stdin: TextIO) -> tuple[list[str], str]:
     typed = b""
     while select.select([stdin], [], [], 0)[0] and (chunk := os.read(stdin.fileno(), _READ_BYTES)):
         typed += chunk
-    text = typed.decode(stdin.encoding or "utf-8", "replace").replace("\r", "\n")
-    *lines, rest = _KEYS.sub("", text).split("\n")
+    return lines_of(typed.decode(stdin.encoding or "utf-8", "replace"))
+
+
+def lines_of(typed: str) -> tuple[list[str], str]:
+    """Return the lines of what a terminal sent, and the beginning of the next one; a paste is part of its line."""
+    text = typed.replace("\r\n", "\n").replace("\r", "\n")
+    parts = _PASTED.split(text)  # typed and pasted in turn
+    shown = ""
+    for number, part in enumerate(parts):
+        words = _KEYS.sub("", part)
+        shown += words.replace("\n", _IN_PASTE) if number % 2 else words
+    *lines, rest = (line.replace(_IN_PASTE, "\n") for line in shown.split("\n"))
     return lines, rest

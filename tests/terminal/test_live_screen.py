@@ -7,32 +7,22 @@ import time
 from pathlib import Path
 
 import pytest
-from support.screens import Screen, memos_screen, saying
+from support.conversation import (
+    ALT_ENTER,
+    CTRL_C,
+    CTRL_D,
+    CTRL_J,
+    GREETING,
+    SENTENCES,
+    STORY,
+    idle,
+    ready,
+    slow,
+    squeezed,
+)
+from support.screens import memos_screen, saying
 
 pytestmark = pytest.mark.terminal
-
-GREETING = saying("Good evening. I am Sam.")
-CTRL_C, CTRL_D, CTRL_J, ALT_ENTER = "\x03", "\x04", "\n", "\x1b\r"
-SENTENCES = [f"Sentence {number} of the story, with [abc] and [/foo] in it." for number in range(1, 13)]
-STORY = "\n".join(SENTENCES)
-
-
-def slow(message: str, delay_s: float = 0.04) -> dict[str, object]:
-    return saying(message, delay_s=delay_s, chunk_chars=8, monologue="A story, then.")
-
-
-def ready(screen: Screen) -> None:
-    """Wait for the greeting to be over."""
-    screen.until("Good evening. I am Sam.")
-    screen.until(lambda: idle(screen))
-
-
-def idle(screen: Screen) -> bool:
-    return screen.prompt_line.startswith("❯") and not any(row.startswith("· ") for row in screen.lines)
-
-
-def squeezed(text: str) -> str:
-    return re.sub(r"\s+", "", text)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
@@ -46,7 +36,8 @@ def test_a_conversation_from_greeting_to_leaving(tmp_path: Path, columns: int) -
         screen.until("message too.")
         screen.until(lambda: idle(screen))
         shown = [row for row in screen.scrollback if row]
-        talk = shown[shown.index("● sam") :]
+        *talk, bar = shown[shown.index("● sam") :]
+        assert bar.startswith("sam · ")
         assert talk == [
             "● sam",
             "Good evening. I am Sam.",

@@ -1,0 +1,191 @@
+"""The console under load, in a pseudo-terminal: echo of keys, cost of drawing, and how soon Ctrl-C gives the prompt.
+
+    python tests/benchmarks/bench_console.py [KEYS]
+
+Keystroke echo while 500 tokens a second stream (bound: p95 30 ms); drawing 800 chunks against printing them plainly
+(bound: 3 times); Ctrl-C to the prompt in each state of a turn (bound: 200 ms). The screen is read, not emulated.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pexpect
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from support.fake_openai import Answer, FakeOpenAI, say
+from support.screens import environment, saying
+
+from memos.messages import Said, SpeechDelta, StepStarted, TurnDone
+from memos.terminal.consoles import make_console
+from memos.terminal.marks import DRAWN
+from memos.terminal.painter import Painter
+
+TOKENS_A_SECOND = 500
+WORDS = "The story goes on and on, with [abc] and [/foo] in it. "
+
+
+def started(home: Path, replies: list[dict[str, Any]], *more: str, model: str = "") -> pexpect.spawn[bytes]:
+    """Start memos with a scripted model, or the given one, and wait for the greeting."""
+    script = home / "script.json"
+    script.write_text(json.dumps(replies))
+    words = ["-m", "memos", "run", "-m", model or f"scripted:{script}", "--set", "memory.embedding=none", *more]
+    child = pexpect.spawn(sys.executable, words, env=environment(home), dimensions=(30, 100))
+    child.delaybeforesend = None
+    child.expect("Good evening", timeout=60)
+    read_for(child, 1.0)
+    return child
+
+
+def read_for(child: pexpect.spawn[bytes], seconds: float) -> bytes:
+    """Return what arrives in that time."""
+    data, deadline = b"", time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        data += read(child)
+    return data
+
+
+def read(child: pexpect.spawn[bytes]) -> bytes:
+    """Return what is there, or comes within a millisecond."""
+    try:
+        return child.read_nonblocking(65_536, timeout=0.001)
+    except pexpect.TIMEOUT:
+        return b""
+
+
+def milliseconds_until(child: pexpect.spawn[bytes], seen: Callable[[bytes], bool], timeout_s: float = 20.0) -> float:
+    """Return how long it takes until `seen` holds of what arrived since."""
+    began, data = time.monotonic(), b""
+    while not seen(data):
+        assert time.monotonic() - began < timeout_s, data[-2000:]
+        data += read(child)
+    return (time.monotonic() - began) * 1000
+
+
+def echoes(keys: int, *, streaming: bool) -> list[float]:
+    """Return milliseconds from each key to its echo: a letter that no reply contains."""
+    reply = saying(WORDS * 400, delay_s=1 / TOKENS_A_SECOND, chunk_chars=4)
+    with tempfile.TemporaryDirectory() as home:
+        child = started(Path(home), [saying("Good evening."), reply])
+        if streaming:
+            child.send("Go\r")
+            child.expect("The story", timeout=20)
+        times = []
+        for _ in range(keys):
+            read_for(child, 0.07)
+            child.send("Q")
+            times.append(milliseconds_until(child, lambda data: b"Q" in data))
+        child.close(force=True)
+    return times
+
+
+def drawing(chunks: int = 800) -> float:
+    """Return how many times longer it takes to draw a message of so many chunks than to print it by Rich."""
+    pieces = [(WORDS * chunks)[start : start + 4] for start in range(0, 4 * chunks, 4)]
+
+    def drawn() -> None:
+        console = make_console(io.StringIO(), colours=True, width_cells=100)
+        painter = Painter(console, "sam", DRAWN, width_cells=lambda: 99, tail_limit_rows=lambda: 12)
+        painter.consume(StepStarted(1, 30))
+        for number, piece in enumerate(pieces):
+            painter.consume(SpeechDelta(piece))
+            if number % 25 == 0:  # 20 times a second at 500 a second
+                painter.tail_rows()
+        painter.consume(Said("".join(pieces)))
+        painter.consume(TurnDone(1))
+
+    def printed() -> None:
+        console = make_console(io.StringIO(), colours=True, width_cells=100)
+        for piece in pieces:
+            console.print(piece, end="")
+
+    return best(drawn) / best(printed)
+
+
+def best(work: Callable[[], None], runs: int = 15) -> float:
+    """Return the shortest time of several, in seconds."""
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+STATES: dict[str, list[dict[str, Any]]] = {
+    "waiting for the first word": [saying("Never.", delay_s=30.0, chunk_chars=100)],
+    "thinking": [{"monologue": WORDS * 200, "text": "x", "delay_s": 0.01, "chunk_chars": 4}],
+    "speaking": [saying(WORDS * 200, delay_s=0.01, chunk_chars=4)],
+    "speaking fast": [saying(WORDS * 400, delay_s=0.002, chunk_chars=4)],
+    "second step": [
+        {"calls": [{"name": "conversation_search", "arguments": {"query": "bees", "request_heartbeat": True}}]},
+        saying("Never.", delay_s=30.0, chunk_chars=100),
+    ],
+}
+
+
+def interrupts(replies: list[dict[str, Any]], key: str, turns: int = 3) -> list[float]:
+    """Return milliseconds from the key to the notice that the turn is over, which the prompt follows in one write."""
+    times = []
+    for _ in range(turns):
+        with tempfile.TemporaryDirectory() as home:
+            child = started(Path(home), [saying("Good evening."), *replies])
+            child.send("Go\r")
+            read_for(child, 1.0)
+            child.send(key)
+            times.append(milliseconds_until(child, lambda data: b"Stopped." in data))
+            child.close(force=True)
+    return times
+
+
+def hung(key: str, turns: int = 3) -> list[float]:
+    """Return the same for an endpoint that takes a request and never answers."""
+    times = []
+    answers = [say("Good evening."), Answer(fault="stall_headers")]
+    for _ in range(turns):
+        with (
+            tempfile.TemporaryDirectory() as home,
+            FakeOpenAI(script=lambda request: answers[min(request.number, 2) - 1]) as server,
+        ):
+            child = started(Path(home), [], "--api-base", server.url, model="openai/fake")
+            child.send("Go\r")
+            read_for(child, 1.0)
+            child.send(key)
+            times.append(milliseconds_until(child, lambda data: b"Stopped." in data))
+            child.close(force=True)
+    return times
+
+
+def line(times: list[float]) -> str:
+    """Return the figures of one measurement."""
+    ordered = sorted(times)
+    p95 = ordered[max(0, int(len(ordered) * 0.95) - 1)]
+    return f"median {statistics.median(ordered):.1f} ms, p95 {p95:.1f} ms, max {ordered[-1]:.1f} ms"
+
+
+def main() -> None:
+    """Measure and print."""
+    keys = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    print(f"load {os.getloadavg()[0]:.1f}")
+    print(f"echo of a key, idle: {line(echoes(keys, streaming=False))}")
+    print(f"echo of a key at {TOKENS_A_SECOND} tokens a second: {line(echoes(keys, streaming=True))}")
+    print(f"drawing 800 chunks: {drawing():.2f} times printing them")
+    for key, name in (("\x03", "Ctrl-C"), ("\x1b", "Esc")):
+        for state, replies in STATES.items():
+            print(f"{name} while {state}: {line(interrupts(replies, key))}")
+        print(f"{name} at a hung endpoint: {line(hung(key))}")
+
+
+if __name__ == "__main__":
+    main()
