@@ -43,6 +43,7 @@ class Wish:
     read_only: bool = False
     take_over: bool = False
     flags: Mapping[str, object] = field(default_factory=dict)
+    incognito: bool = False
 
 
 @dataclass(frozen=True, slots=True)

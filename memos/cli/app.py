@@ -108,6 +108,9 @@ def run_command(
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Begin a new agent.")] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="Look without writing.")] = False,
+    incognito: Annotated[
+        bool, typer.Option("--incognito", help="Talk without a trace: it remembers, but nothing is written.")
+    ] = False,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Continue here what is open in another terminal.")
     ] = False,
@@ -134,6 +137,7 @@ def run_command(
         read_only=read_only,
         take_over=take_over,
         images=images or (),
+        incognito=incognito,
     )
 
 

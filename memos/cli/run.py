@@ -13,12 +13,14 @@ from contextlib import AbstractAsyncContextManager
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
 from memos.cli.delete import empty_trash
+from memos.cli.incognito import NO_FILE, check_incognito, log_nowhere
 from memos.cli.models import agree_first
 from memos.cli.other_agents import opened
 from memos.config import Places, Settings, read_config
 from memos.errors import BadInput
 from memos.storage.agents import Agent
 from memos.storage.database import Database
+from memos.storage.memory_copy import open_in_memory
 from memos.terminal.session import Session
 
 
@@ -31,24 +33,40 @@ def run(
     read_only: bool,
     take_over: bool,
     images: Sequence[str] = (),
+    incognito: bool = False,
 ) -> int:
     """Talk to `agent` (the one used last if None) and return the exit code. Raises: MemosError."""
+    if incognito:
+        check_incognito(read_only=read_only, take_over=take_over)
     if images and prompt is None:
         raise BadInput("--image shows an image with one message.", "add -p TEXT, or type /image PATH in the chat.")
     places = Places.find(os.environ)
     for warning in read_config(places.config_file).warnings:
         sys.stderr.write(f"{warning}\n")
-    log_to_file(places)
-    wish = Wish(agent or "", new, read_only, take_over, flags)
-    database = Database.open(places.database)
+    wish = Wish(agent or "", new, read_only, take_over, flags, incognito)
+    database = _database(places, wish)
     try:
         machinery = Machinery(places, os.environ, database)
-        if not read_only:
-            empty_trash(places, database)
         found, settings = _agent_and_settings(machinery, wish, ask=prompt is None and _is_a_terminal())
         return asyncio.run(_talk(machinery, found, settings, wish, prompt, images))
+    except Exception as error:
+        if incognito:
+            error.add_note(NO_FILE)
+        raise
     finally:
         database.close()
+
+
+def _database(places: Places, wish: Wish) -> Database:
+    """Open the database and the log; incognito the one is a copy in memory, and the other nowhere."""
+    if wish.incognito:
+        log_nowhere()
+        return open_in_memory(places.database)
+    log_to_file(places)
+    database = Database.open(places.database)
+    if not wish.read_only:
+        empty_trash(places, database)
+    return database
 
 
 def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple[Agent, Settings]:
@@ -58,7 +76,7 @@ def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple
     if agent is None and not settings.config.model:
         settings = settings_of_portraits(machinery, wish, settings)
     if not settings.config.model:
-        settings = _choose_model(machinery, wish, agent, ask=ask)
+        settings = _choose_model(machinery, wish, agent, ask=ask and not wish.incognito)  # which writes config.toml
     if not wish.read_only:
         agree_first(machinery.places, settings.config.model, named_here=ask and settings.origins["model"] == "flag")
     if agent is None:

@@ -363,8 +363,13 @@ def migrate(path: Path, connection: sqlite3.Connection) -> None:
             return  # another process was quicker
         if version:
             _snapshot(connection, path.with_suffix(f".before-schema-{SCHEMA_VERSION}.db"))
-        migration.apply(SqliteUtilsDatabase(connection))
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        apply_migrations(connection)
+
+
+def apply_migrations(connection: sqlite3.Connection) -> None:
+    """Take every step that an open database lacks."""
+    migration.apply(SqliteUtilsDatabase(connection))
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _snapshot(connection: sqlite3.Connection, target: Path) -> None:

@@ -148,6 +148,8 @@ class Session:
     drafts_folder: Path | None = None
     log_file: Path | None = None
     read_only: bool = False
+    incognito: bool = False
+    """Nothing of this conversation is written, neither are files: no history, no drafts, no log."""
     words_finder: FinderView | None = None
     """Finds by words alone, quickly, while somebody types; None: nothing is looked for then."""
     screen: Terminal = field(default_factory=Terminal)
@@ -164,6 +166,9 @@ KERNEL_ENDED = "The agent has stopped working; everything it confirmed is kept. 
 
 def farewell(session: Session) -> str:
     """Return the one line that is left when a conversation is left."""
+    if session.incognito:
+        on = f" On to {safe_line(session.next_agent)}, still incognito." if session.next_agent else ""
+        return f"Nothing of this conversation was kept.{on}"
     if session.next_agent:
         return f"Saved. On to {safe_line(session.next_agent)}."
     again = safe_line(as_word(session.agent.name))
