@@ -296,6 +296,27 @@ def search_command(
     )
 
 
+@app.command("forget")
+def forget_command(
+    query: Annotated[list[str], typer.Argument(metavar="WORDS", help="What is to be erased; - reads it from stdin.")],
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="AGENT", help="One agent; all of them if left out.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it is erased.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Erase words for good from all that memos keeps.
+
+    First it shows what holds them: messages, calls and their results, blocks and their edits, passages, summaries, the
+    history of typed lines, logs, copies from before upgrades. Letter case and spacing aside, they are found as they are
+    written; what only means the same is not. Then they are erased, vectors included, and a certificate says what was
+    done and what cannot be promised. With --json and without --yes nothing is erased, only shown.
+    """
+    from memos.cli.forget import forget
+
+    return forget(" ".join(query), agent=agent, yes=yes, as_json=as_json)
+
+
 import_app = typer.Typer(rich_markup_mode=None, help="Bring in what was said elsewhere.")
 app.add_typer(import_app, name="import")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -29,6 +29,7 @@ from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.finder import Finder
+from memos.memory.forgetting import Forgetting, broken_off, intention_file
 from memos.memory.index import Index, builtin_embedder, known_dims
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import Revision, WorkingContext
@@ -36,6 +37,7 @@ from memos.messages import Block, Event, EventKind, TokenUsage, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
 from memos.storage.database import Database
+from memos.storage.home_files import HomeFiles
 from memos.storage.model_notes import ModelNotes
 from memos.storage.usage_ledger import ModelCall, UsageLedger
 from memos.terminal.session import Session
@@ -401,11 +403,13 @@ class _Wiring:
 
     def _session(self, *, read_only: bool) -> Session:
         config, places, incognito = self._settings.config, self._machinery.places, self._wish.incognito
+        database = self._machinery.database
+        forgetting = forgetting_of(places, database, self._index.let_go)
         return Session(
             kernel=self._kernel,
             agent=self._agent,
             memory=StoredMemory(self._memory, self._recall),
-            operator=Operator(self._machinery.database, self._kernel, self._memory, self._archival),
+            operator=Operator(database, self._kernel, self._memory, self._archival, forgetting),
             models=self._models,
             usage=UsageLedger(self._machinery.database),
             finder=Finder(self._index),
@@ -414,7 +418,7 @@ class _Wiring:
             settings=self._settings_now,
             header=[
                 *header(self._agent, config, places, incognito=incognito),
-                *filter(None, [self._index.problem or embedding_note(config)]),
+                *filter(None, [self._index.problem or embedding_note(config), unfinished_erasure(self._machinery)]),
             ],
             history_file=None if incognito else places.history_file,
             drafts_folder=None if incognito else places.drafts,
@@ -435,6 +439,20 @@ class _Wiring:
         self._machinery.agents.note_login(self._agent, now)
         last = {"last_login": before.isoformat(), "away_for": in_words(now - before)} if before else {}
         return Event(EventKind.LOGIN, payload=last or {"last_login": "never"}, created_at=now)
+
+
+def forgetting_of(places: Places, database: Database, let_go: Callable[[], None] = lambda: None) -> Forgetting:
+    """Return what erases words from all that lies in `places`."""
+    portraits = (places.portraits("personas"), places.portraits("humans"))
+    home = HomeFiles(places.roots, places.database, places.history_file, places.logs, places.drafts, portraits)
+    return Forgetting(database, home, places.vectors, let_go)
+
+
+def unfinished_erasure(machinery: Machinery) -> str:
+    """Return one sentence where an erasure was broken off; empty where none was."""
+    if broken_off(intention_file(machinery.places.database)) is None:
+        return ""
+    return "An erasure was broken off before its end. Next: /forget with the same words completes it."
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from memos.cli.held_agent import existing_database, held
 from memos.cli.printing import local_time, note
 from memos.config import Places
-from memos.errors import BadInput
+from memos.errors import AgentInUse, BadInput, MemosError
 from memos.safe_text import safe_line
 from memos.storage.agents import KEPT_IN_TRASH, Agent, Agents, as_word
 from memos.storage.database import Database
+from memos.storage.purge import BEGUN, Purged, purge
 from memos.storage.trash import Deleted, Trash
 
 NOT_CONFIRMED = 130
@@ -55,13 +57,11 @@ def _deleted(places: Places, database: Database, agent: Agent, yes: bool) -> int
 
 
 def _purged(places: Places, database: Database, agent_id: str, name: str, yes: bool) -> int:
-    from memos.cli.purge import purge
-
     with held(places, agent_id, name):
         if not _confirmed(name, "erase it for good", yes, "--purge --yes"):
             note("Nothing is erased.")
             return NOT_CONFIRMED
-        done = purge(places, database, agent_id)
+        done = _erased(places, database, agent_id)
     note(f'"{name}" is erased: {done}. What its model calls cost stays in memos usage, without its name.')
     return 0
 
@@ -88,15 +88,27 @@ def _amounts(messages: int, passages: int) -> str:
 
 
 def empty_trash(places: Places, database: Database) -> None:
-    """Erase what has lain in the trash for its time, and say so; one that somebody still holds waits."""
+    """Erase what has lain in the trash for its time, and say so; one that cannot be erased now waits."""
     for entry in Trash(database).due():
-        from memos.cli.purge import purge
-        from memos.errors import AgentInUse
-
         try:
             with held(places, entry.id, entry.name):
-                done = purge(places, database, entry.id)
+                done = _erased(places, database, entry.id)
         except AgentInUse:
             continue
-        since = f"{entry.deleted_at.astimezone():%Y-%m-%d}"
-        note(f'"{entry.name}" was {KEPT_IN_TRASH.days} days in the trash (since {since}) and is erased: {done}.')
+        except MemosError as problem:
+            note(
+                f'"{entry.name}" is to be erased, its time in the trash is over; the next start tries again. {problem}'
+            )
+            continue
+        if entry.deleted_at == BEGUN:
+            note(f'"{entry.name}", whose erasure was broken off, is erased: {done}.')
+        else:
+            when = f"since {entry.deleted_at.astimezone():%Y-%m-%d}"
+            note(f'"{entry.name}" was {KEPT_IN_TRASH.days} days in the trash ({when}) and is erased: {done}.')
+
+
+def _erased(places: Places, database: Database, agent_id: str) -> Purged:
+    done = purge(database, agent_id, places.vectors, places.history_file)
+    with suppress(OSError):  # where the system does not let go of a file that is held
+        (places.locks / f"{agent_id}.lock").unlink(missing_ok=True)
+    return done

@@ -11,6 +11,7 @@ from memos.kernel.control import Turn
 from memos.kernel.kernel import Kernel
 from memos.kernel.main_context import Gauge, Publish
 from memos.memory.archival_storage import ArchivalStorage
+from memos.memory.forgetting import Certificate, Forgetting, Preview
 from memos.memory.message_rows import rethought, reworded, spoken_words, thought_of
 from memos.memory.prompt_records import Grounds, PromptRecords, Source
 from memos.memory.working_context import Revision, WorkingContext
@@ -18,6 +19,7 @@ from memos.messages import Block, Event, EventKind, Evicted, FunctionSchema, Mes
 from memos.storage.attachments import IMAGES_KEY
 from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall
+from memos.storage.words import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Operator:
         kernel: Kernel,
         working_context: WorkingContext,
         archival: ArchivalStorage,
+        forgetting: Forgetting,
     ) -> None:
         self._database = database
         self._prompts = PromptRecords(database, kernel.agent.id)
@@ -67,6 +70,7 @@ class Operator:
         self._queue_manager = kernel.machine.queue_manager
         self._working_context = working_context
         self._archival = archival
+        self._forgetting = forgetting
 
     async def context(self) -> ContextMap:
         """Return main context as it is now; a turn may be running."""
@@ -187,6 +191,28 @@ class Operator:
         """Return the last reply that said something, and what stood in its prompt; a turn may be running."""
         await self._kernel.opened()
         return await self._database.run(self._prompts.last)
+
+    async def preview_forgetting(self, words: Words) -> Preview:
+        """Return all that `forget` would erase of this agent's memory, and of memos' files. Raises: BadInput."""
+        await self._ready()
+        return await self._database.run(lambda: self._forgetting.preview(words, [self._kernel.agent.id]))
+
+    async def forget(self, words: Words, spared_numbers: Sequence[int]) -> Certificate:
+        """Erase what a preview shows but for these numbers of it, from 1. What is said meanwhile waits for the end.
+
+        Raises: BadInput, StorageProblem.
+        """
+        await self._ready()
+        agent = self._queue_manager.agent
+
+        def work() -> Certificate:
+            traces = self._forgetting.preview(words, [agent.id]).traces
+            if wrong := [number for number in spared_numbers if not 1 <= number <= len(traces)]:
+                raise BadInput(f"There is no number {wrong[0]}; nothing was erased.", "/forget WORDS shows them")
+            spared = {traces[number - 1].key for number in spared_numbers}
+            return self._forgetting.erase(words, [agent.id], [agent.name], spared)
+
+        return await self._queue_manager.erase(work)
 
     async def clear(self) -> int:
         """Begin an empty queue and summary; return how many messages left. They stay in recall storage.

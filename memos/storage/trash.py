@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from memos.errors import AgentNotFound, BadInput
 from memos.messages import utc_now
 from memos.storage.agents import KEPT_IN_TRASH, Agent, Agents, as_word, usable_name
 from memos.storage.database import Database
+from memos.storage.purge import BEGUN
 
 SHORT_ID_CHARS = 8
 """So many characters of an id tell two deleted agents of one name apart."""
@@ -19,17 +19,6 @@ _ENTRIES = """
 SELECT agents.id, deleted_name, model, deleted_at, recall, archival
 FROM agents JOIN counts ON counts.agent_id = agents.id WHERE deleted_at IS NOT NULL ORDER BY deleted_at DESC
 """
-_IMAGES = """
-SELECT DISTINCT used.hash FROM (
-    SELECT agent_id, value AS hash FROM messages, json_each(messages.attachments)
-    UNION ALL SELECT agent_id, json_extract(value, '$.hash') FROM messages, json_each(messages.payload, '$.images')
-    UNION ALL SELECT agent_id, json_extract(value, '$.hash') FROM inbox, json_each(inbox.payload, '$.images')
-) used
-"""
-_ERASE_IMAGES = f"""
-DELETE FROM attachments
-WHERE hash IN (SELECT value FROM json_each(?)) AND hash NOT IN ({_IMAGES} WHERE hash IS NOT NULL)
-"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +36,6 @@ class Deleted:
     def kept_until(self) -> datetime:
         """The moment from which the next start erases it."""
         return self.deleted_at + KEPT_IN_TRASH
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """What the rows of an agent were that are no more; `images` are those that nobody else shows."""
-
-    messages: int
-    passages: int
-    images: int
 
 
 class Trash:
@@ -107,6 +87,8 @@ class Trash:
 
     def restore(self, entry: Deleted, name: str = "") -> Agent:
         """Bring an agent back as it was, under its own name or `name`, and return it. Raises: BadInput."""
+        if entry.deleted_at == BEGUN:
+            raise BadInput(f'"{entry.name}" is half erased already.', "memos run erases the rest")
         agents, wanted = Agents(self._database), usable_name(name or entry.name)
         with self._database.transaction() as connection:
             if taken := agents.find(wanted):
@@ -118,24 +100,6 @@ class Trash:
                 "UPDATE agents SET deleted_at = NULL, deleted_name = NULL, name = ? WHERE id = ?", (wanted, entry.id)
             )
         return agents.get(wanted)
-
-    def erase_rows(self, agent_id: str) -> Erased:
-        """Delete every row of an agent, whether it lies in the trash or not, and the images that only it shows.
-
-        What its model calls cost stays in the ledger, as nobody's. The bytes of the rows are overwritten, those that
-        earlier changes left behind in the files are not: that is for `unreadable`.
-        """
-        self._database.query("PRAGMA secure_delete = ON")
-        with self._database.transaction() as connection:
-            counts = connection.execute(
-                "SELECT recall, archival FROM counts WHERE agent_id = ?", (agent_id,)
-            ).fetchone()
-            images = json.dumps(
-                [row["hash"] for row in connection.execute(f"{_IMAGES} WHERE agent_id = ?", (agent_id,))]
-            )
-            connection.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
-            gone = connection.execute(_ERASE_IMAGES, (images,)).rowcount
-        return Erased(counts["recall"], counts["archival"], gone) if counts else Erased(0, 0, gone)
 
 
 def _deleted(row: sqlite3.Row) -> Deleted:

@@ -17,6 +17,7 @@ from rich.text import Text
 from memos.errors import BadInput, MemosError
 from memos.messages import Event
 from memos.safe_text import safe_line
+from memos.storage.words import Words
 from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
@@ -51,6 +52,10 @@ class CommandContext:
     send: Callable[[str], None] | None = None
     lend: Lend | None = None
     drafts: dict[str, str] = field(default_factory=dict)
+    to_forget: Words | None = None
+    """What `/forget` has shown a preview of, and waits to hear whether it may go."""
+    unremember: Callable[[Callable[[str], bool]], None] | None = None
+    """Takes lines out of the history that this screen holds in memory."""
 
     async def edit(self, text: str, name: str) -> str:
         """Let the user change a text in their own editor; return what was saved. Raises: BadInput."""

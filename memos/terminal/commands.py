@@ -14,6 +14,7 @@ from memos.safe_text import safe_line
 from memos.terminal import (
     agent_commands,
     console_commands,
+    forget_commands,
     image_commands,
     key_commands,
     memory_commands,
@@ -46,6 +47,7 @@ __all__ = [
     "completions",
     "console_commands",
     "find_command",
+    "forget_commands",
     "image_commands",
     "is_command",
     "is_worth_keeping",

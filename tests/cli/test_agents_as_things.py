@@ -13,7 +13,8 @@ from support.command_line import clean_environ, memos
 from support.lived_agent import lived
 
 from memos.config import Places, write_config
-from memos.messages import utc_now
+from memos.memory.message_rows import event_message
+from memos.messages import Event, EventKind, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.vectors import VectorRow, VectorTable
 
@@ -172,15 +173,19 @@ def test_purge_leaves_no_byte_of_it_in_any_file(
     import numpy as np
 
     other = agent_home(places.data, name="eve")
+    other.recall.append(event_message(Event(EventKind.USER_MESSAGE, "Hello."), other.agent.id, "turn"))
     table = VectorTable(places.vectors, "recall", "space", 3)
     table.create()
     ones = np.ones(3, np.float32)
-    mine = VectorRow(f"id-{sam.agent.id}", sam.agent.id, 1, ones)
-    table.upsert([mine, VectorRow("id-eve", other.agent.id, 2, ones)])
+    rows = sam.database.query("SELECT id, agent_id, seq FROM messages WHERE search_text <> ''")
+    table.upsert([VectorRow(row["id"], row["agent_id"], row["seq"], ones) for row in rows])
+    last = rows[-1]["seq"]
     table.delete(["nothing"])
     with sqlite3.connect(places.data / "memos.before-schema-6.db") as snapshot:
         sam.database._connection.backup(snapshot)
     snapshot.close()
+    places.state.mkdir(exist_ok=True)
+    places.history_file.write_text("\n# 1\n+My dog is Rex.\n\n# 2\n+Something else.\n")
     assert b"Rex" in everything_in(places.data) and sam.agent.id.encode() in everything_in(places.vectors)
     sam.database.close()
     other.database.close()
@@ -190,7 +195,7 @@ def test_purge_leaves_no_byte_of_it_in_any_file(
     assert done.returncode == 0 and '"sam" is erased: 4 messages, 1 passages' in done.stderr, done.stderr
     left = everything_in(tmp_path)
     assert b"Rex" not in left and sam.agent.id.encode() not in left
-    assert VectorTable(places.vectors, "recall", "space", 3).nearest(other.agent.id, ones).seqs.tolist() == [2]
+    assert VectorTable(places.vectors, "recall", "space", 3).nearest(other.agent.id, ones).seqs.tolist() == [last]
     assert [row["name"] for row in json.loads(memos(tmp_path, "list", "--json").stdout)] == ["eve"]
     gone = memos(tmp_path, "delete", "sam", "--purge")
     assert gone.returncode == 6 and "There is no agent" in gone.stderr

@@ -1,5 +1,6 @@
 """A deleted agent lies in the trash, whole, and comes back whole; an erased one is in no file."""
 
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import pytest
 from support.agent_home import AgentHome, agent_home
 from support.lived_agent import lived
 
-from memos.errors import AgentNotFound, BadInput
+from memos.errors import AgentNotFound, BadInput, StorageProblem
 from memos.memory.message_rows import event_message
 from memos.messages import Event, EventKind, Image, TokenUsage, utc_now
 from memos.storage.agents import KEPT_IN_TRASH
 from memos.storage.attachments import Attachments
 from memos.storage.database import Database
-from memos.storage.freed_bytes import make_unreadable
+from memos.storage.purge import Purged, purge
 from memos.storage.trash import Trash
 from memos.storage.usage_ledger import ModelCall
 
@@ -108,6 +109,10 @@ def shows(home: AgentHome, *images: Image) -> None:
         )
 
 
+def purged(home: AgentHome, folder: Path) -> Purged:
+    return purge(home.database, home.agent.id, folder / "lance", folder / "history")
+
+
 def test_erasing_takes_every_row_and_image_of_one_agent_and_leaves_those_of_another(tmp_path: Path) -> None:
     home = lived(tmp_path)
     other = agent_home(tmp_path, name="eve")
@@ -117,12 +122,15 @@ def test_erasing_takes_every_row_and_image_of_one_agent_and_leaves_those_of_anot
     shows(other, picture("shared"))
     home.ledger.record(home.agent.id, "turn", ModelCall("a/b", "chat", TokenUsage(10, 5), 0.25))
     kept = rows_of(other)
-    erased = Trash(home.database).erase_rows(home.agent.id)
+    erased = purged(home, tmp_path)
     assert (erased.messages, erased.passages, erased.images) == (4, 1, 1)
+    assert str(erased) == "4 messages, 1 passages, 1 images, their words and vectors"
     assert not any(rows_of(home).values()) and rows_of(other) == kept
     assert set(Attachments(home.database).load(["hash-own", "hash-shared"])) == {"hash-shared"}
     assert [(t.agent, t.spent.cost_usd) for t in home.ledger.totals() if t.model == "a/b"] == [("(erased)", 0.25)]
     assert home.ledger.spent().cost_usd == 0.25
+    with pytest.raises(AgentNotFound, match="erased already"):
+        purged(home, tmp_path)
 
 
 def test_spending_of_a_deleted_agent_stays_named(tmp_path: Path) -> None:
@@ -142,25 +150,38 @@ def test_no_byte_of_what_was_erased_is_left_in_the_files(tmp_path: Path) -> None
     with home.database.transaction() as connection:  # a page that was freed long before
         connection.execute("UPDATE agents SET summary = ?", ("zanzibarcode " * 5000,))
         connection.execute("UPDATE agents SET summary = ''")
-    Trash(home.database).erase_rows(home.agent.id)
-    assert make_unreadable(home.database)
+    purged(home, tmp_path)
     for path in tmp_path.glob("memos.db*"):
         assert b"zanzibarcode" not in path.read_bytes(), path
     home.database.close()
     assert Database.open(tmp_path / "memos.db").query("PRAGMA integrity_check")[0][0] == "ok"
 
 
-def test_where_another_process_reads_the_log_it_is_said(tmp_path: Path) -> None:
+def test_what_was_typed_to_it_leaves_the_history_and_other_lines_stay(tmp_path: Path) -> None:
     home = agent_home(tmp_path)
-    reader = Database.open(tmp_path / "memos.db")
-    home.memory.edit("human", "more")
-    with reader.transaction():
-        pass
-    reader.query("SELECT 1 FROM agents")
-    reader._connection.execute("BEGIN")
-    reader._connection.execute("SELECT count(*) FROM agents").fetchall()
+    for text in ("My locker is 4711.", "Two\nlines."):
+        home.recall.append(event_message(Event(EventKind.USER_MESSAGE, text), home.agent.id, "turn"))
+    entries = ["# 1\n+My locker is 4711.\n", "# 2\n+To another.\n", "# 3\n+Two\n+lines.\n", "# 4\n+/memory\n"]
+    history = tmp_path / "history"
+    history.write_text("\n" + "\n".join(entries))
+    assert purged(home, tmp_path).typed == 2
+    text = history.read_text()
+    assert "4711" not in text and "Two" not in text and "+To another.\n" in text and "+/memory\n" in text
+
+
+def test_an_erasure_that_is_broken_off_is_due_at_the_next_start_and_cannot_be_restored(tmp_path: Path) -> None:
+    home = lived(tmp_path)
+    reader = sqlite3.connect(tmp_path / "memos.db")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM agents").fetchall()
     home.database.query("PRAGMA busy_timeout = 50")
-    home.memory.edit("human", "still more")
-    assert not make_unreadable(home.database)
-    reader._connection.execute("COMMIT")
-    assert make_unreadable(home.database)
+    with pytest.raises(StorageProblem):  # another process reads the old pages
+        purged(home, tmp_path)
+    (entry,) = Trash(home.database).due()
+    assert entry.name == "sam" and entry.messages == 0
+    with pytest.raises(BadInput, match="half erased"):
+        Trash(home.database).restore(entry)
+    reader.rollback()
+    purged(home, tmp_path)
+    assert Trash(home.database).entries() == []
+    assert b"Rex" not in (tmp_path / "memos.db").read_bytes() + (tmp_path / "memos.db-wal").read_bytes()
