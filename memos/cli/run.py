@@ -12,15 +12,13 @@ from contextlib import AbstractAsyncContextManager
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
-from memos.cli.delete import empty_trash
 from memos.cli.incognito import NO_FILE, check_incognito, log_nowhere
 from memos.cli.models import agree_first
 from memos.cli.other_agents import opened
 from memos.config import Places, Settings, read_config
 from memos.errors import BadInput
-from memos.storage.agents import Agent
+from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
-from memos.storage.memory_copy import open_in_memory
 from memos.terminal.session import Session
 
 
@@ -60,11 +58,15 @@ def run(
 def _database(places: Places, wish: Wish) -> Database:
     """Open the database and the log; incognito the one is a copy in memory, and the other nowhere."""
     if wish.incognito:
+        from memos.storage.memory_copy import open_in_memory
+
         log_nowhere()
         return open_in_memory(places.database)
     log_to_file(places)
     database = Database.open(places.database)
-    if not wish.read_only:
+    if not wish.read_only and Agents(database).any_time_is_over():
+        from memos.cli.delete import empty_trash
+
         empty_trash(places, database)
     return database
 

@@ -118,6 +118,11 @@ class Agents:
         )
         return [_agent(row) for row in rows]
 
+    def any_time_is_over(self) -> bool:
+        """Return whether anything has lain in the trash for its time."""
+        since = (utc_now() - KEPT_IN_TRASH).isoformat()
+        return bool(self._database.query("SELECT 1 FROM agents WHERE deleted_at <= ? LIMIT 1", (since,)))
+
     def note_login(self, agent: Agent, at: datetime) -> None:
         """Store when the user last came to this agent."""
         with self._database.transaction() as connection:

@@ -1,9 +1,13 @@
 """`memos rename`, `copy`, `delete`, `restore`: what they do, what they refuse, and what they say."""
 
+import asyncio
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +16,14 @@ from support.agent_home import AgentHome, agent_home
 from support.command_line import clean_environ, memos
 from support.lived_agent import lived
 
+from memos.cli.agent_choice import Machinery, Wish
+from memos.cli.boot import open_session
 from memos.config import Places, write_config
+from memos.errors import AgentNotFound
 from memos.memory.message_rows import event_message
 from memos.messages import Event, EventKind, utc_now
 from memos.storage.agent_lock import AgentLock
+from memos.storage.trash import Trash
 from memos.storage.vectors import VectorRow, VectorTable
 
 
@@ -119,8 +127,6 @@ def test_restore_with_another_name_where_its_own_is_taken(tmp_path: Path, places
 def test_on_a_terminal_its_name_is_typed_again(
     tmp_path: Path, sam: AgentHome, typed: str, code: int, left: int
 ) -> None:
-    import sys
-
     import pexpect
 
     child = pexpect.spawn(
@@ -199,6 +205,44 @@ def test_purge_leaves_no_byte_of_it_in_any_file(
     assert [row["name"] for row in json.loads(memos(tmp_path, "list", "--json").stdout)] == ["eve"]
     gone = memos(tmp_path, "delete", "sam", "--purge")
     assert gone.returncode == 6 and "There is no agent" in gone.stderr
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("delay_s", [0.35, 0.5, 0.65, 0.8, 1.0])
+def test_an_erasure_that_is_killed_is_completed_by_the_next_start(
+    tmp_path: Path, places: Places, sam: AgentHome, delay_s: float
+) -> None:
+    sam.database.close()
+    words = [sys.executable, "-m", "memos", "delete", "sam", "--yes", "--purge"]
+    killed = subprocess.Popen(words, env=clean_environ(tmp_path), cwd="/", stderr=subprocess.DEVNULL)
+    with suppress(subprocess.TimeoutExpired):
+        killed.wait(delay_s)
+    killed.kill()
+    killed.wait()
+    script = tmp_path / "script.json"
+    script.write_text('[{"text": "Hello."}]')
+    start = ("run", "--new", "eve", "--model", f"scripted:{script}", "--set", "memory.embedding=none", "-p", "Hi")
+    assert memos(tmp_path, *start).returncode == 0
+    if memos(tmp_path, "show", "sam").returncode == 0:  # it had not begun: all of it is there
+        assert agent_home(places.data).recall.counts() == (4, 1)
+    else:
+        assert memos(tmp_path, "list", "trash", "--json").stdout.strip() == "[]"
+        assert b"Rex" not in everything_in(places.data)
+
+
+def test_one_that_is_deleted_while_it_is_being_opened_is_not_talked_to(
+    tmp_path: Path, places: Places, sam: AgentHome
+) -> None:
+    machinery = Machinery(places, {}, sam.database)
+    settings = machinery.settings({"model": "scripted:x", "memory.embedding": "none"}, sam.agent)
+    Trash(sam.database).put(sam.agent)
+
+    async def open_it() -> None:
+        async with open_session(machinery, sam.agent, settings, Wish("sam"), stays=False):
+            raise AssertionError("it was opened")
+
+    with pytest.raises(AgentNotFound, match="lies in the trash"):
+        asyncio.run(open_it())
 
 
 def test_lists_are_sorted_and_cut(tmp_path: Path, places: Places, sam: AgentHome) -> None:

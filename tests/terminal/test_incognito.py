@@ -132,6 +132,28 @@ def test_the_prompt_says_it_all_the_time_and_no_file_changes(scene: Scene) -> No
 
 
 @pytest.mark.terminal
+def test_another_agent_is_talked_to_incognito_too_also_a_new_one(scene: Scene) -> None:
+    with_an_agent(scene).database.close()
+    eve = agent_home(scene.places.data, name="eve")
+    eve.agents.keep_settings(eve.agent, {"model": scene.model})
+    eve.database.close()
+    with scene.untouched(), scene.screen("sam") as screen:
+        screen.until("incognito ❯")
+        screen.type("/switch eve\r")
+        screen.until("On to eve, still incognito.")
+        screen.until(lambda: screen.count("Incognito: nothing of this conversation") == 2)
+        screen.until(lambda: screen.prompt_line.startswith("incognito ❯"))
+        screen.type("/new bob\r")
+        screen.until("On to bob, still incognito.")
+        screen.until(lambda: screen.count("Incognito: nothing of this conversation") == 3)
+        screen.until(lambda: screen.prompt_line.startswith("incognito ❯"))
+        screen.type("Hello\r")
+        screen.until("A secret is safe with me.")
+        screen.type("\x04")
+        assert screen.exit_code() == 0
+
+
+@pytest.mark.terminal
 @pytest.mark.crash
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_one_that_is_killed_leaves_nothing_either(scene: Scene, number: int) -> None:
