@@ -29,7 +29,6 @@ from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.finder import Finder
-from memos.memory.forgetting import Forgetting, broken_off, intention_file
 from memos.memory.index import Index, builtin_embedder, known_dims
 from memos.memory.recall_storage import RecallStorage, Words
 from memos.memory.working_context import Revision, WorkingContext
@@ -37,7 +36,7 @@ from memos.messages import Block, Event, EventKind, TokenUsage, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
 from memos.storage.database import Database
-from memos.storage.home_files import HomeFiles
+from memos.storage.intention import broken_off, intention_file
 from memos.storage.model_notes import ModelNotes
 from memos.storage.usage_ledger import ModelCall, UsageLedger
 from memos.terminal.session import Session
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from memos.llm.processor import Processor
     from memos.llm.remote_processor import RemoteProcessor
     from memos.llm.road import Road
+    from memos.memory.forgetting import Forgetting
 
 
 def is_embedded(model: str) -> bool:
@@ -403,13 +403,14 @@ class _Wiring:
 
     def _session(self, *, read_only: bool) -> Session:
         config, places, incognito = self._settings.config, self._machinery.places, self._wish.incognito
-        database = self._machinery.database
-        forgetting = forgetting_of(places, database, self._index.let_go)
+        database, let_go = self._machinery.database, self._index.let_go
         return Session(
             kernel=self._kernel,
             agent=self._agent,
             memory=StoredMemory(self._memory, self._recall),
-            operator=Operator(database, self._kernel, self._memory, self._archival, forgetting),
+            operator=Operator(
+                database, self._kernel, self._memory, self._archival, lambda: forgetting_of(places, database, let_go)
+            ),
             models=self._models,
             usage=UsageLedger(self._machinery.database),
             finder=Finder(self._index),
@@ -443,6 +444,9 @@ class _Wiring:
 
 def forgetting_of(places: Places, database: Database, let_go: Callable[[], None] = lambda: None) -> Forgetting:
     """Return what erases words from all that lies in `places`."""
+    from memos.memory.forgetting import Forgetting
+    from memos.storage.home_files import HomeFiles
+
     portraits = (places.portraits("personas"), places.portraits("humans"))
     home = HomeFiles(places.roots, places.database, places.history_file, places.logs, places.drafts, portraits)
     return Forgetting(database, home, places.vectors, let_go)

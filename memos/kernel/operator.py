@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memos.errors import BadInput
 from memos.kernel.control import Turn
 from memos.kernel.kernel import Kernel
 from memos.kernel.main_context import Gauge, Publish
 from memos.memory.archival_storage import ArchivalStorage
-from memos.memory.forgetting import Certificate, Forgetting, Preview
 from memos.memory.message_rows import rethought, reworded, spoken_words, thought_of
 from memos.memory.prompt_records import Grounds, PromptRecords, Source
 from memos.memory.working_context import Revision, WorkingContext
@@ -19,7 +18,10 @@ from memos.messages import Block, Event, EventKind, Evicted, FunctionSchema, Mes
 from memos.storage.attachments import IMAGES_KEY
 from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall
-from memos.storage.words import Words
+
+if TYPE_CHECKING:
+    from memos.memory.forgetting import Certificate, Forgetting, Preview
+    from memos.storage.words import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,9 @@ class Operator:
         kernel: Kernel,
         working_context: WorkingContext,
         archival: ArchivalStorage,
-        forgetting: Forgetting,
+        forgetting: Callable[[], Forgetting],
     ) -> None:
+        """`forgetting` makes what erases; nobody needs it but who forgets."""
         self._database = database
         self._prompts = PromptRecords(database, kernel.agent.id)
         self._kernel = kernel
@@ -200,7 +203,7 @@ class Operator:
     async def preview_forgetting(self, words: Words) -> Preview:
         """Return all that `forget` would erase of this agent's memory, and of memos' files. Raises: BadInput."""
         await self._ready()
-        return await self._database.run(lambda: self._forgetting.preview(words, [self._kernel.agent.id]))
+        return await self._database.run(lambda: self._forgetting().preview(words, [self._kernel.agent.id]))
 
     async def forget(self, words: Words, spared_numbers: Sequence[int]) -> Certificate:
         """Erase what a preview shows but for these numbers of it, from 1. What is said meanwhile waits for the end.
@@ -211,11 +214,12 @@ class Operator:
         agent = self._queue_manager.agent
 
         def work() -> Certificate:
-            traces = self._forgetting.preview(words, [agent.id]).traces
+            forgetting = self._forgetting()
+            traces = forgetting.preview(words, [agent.id]).traces
             if wrong := [number for number in spared_numbers if not 1 <= number <= len(traces)]:
                 raise BadInput(f"There is no number {wrong[0]}; nothing was erased.", "/forget WORDS shows them")
             spared = {traces[number - 1].key for number in spared_numbers}
-            return self._forgetting.erase(words, [agent.id], [agent.name], spared)
+            return forgetting.erase(words, [agent.id], [agent.name], spared)
 
         return await self._queue_manager.erase(work)
 

@@ -211,7 +211,7 @@ class Erasure:
 
     def erase(self, agent_ids: Sequence[str], spared: Collection[str] = ()) -> Erased:
         """Erase all that `traces` gives but what has a key in `spared`, in one transaction; say how many rows."""
-        self._database.query("PRAGMA secure_delete = ON")
+        self._database.query("PRAGMA secure_delete = ON")  # whatever comes after, freed pages are zeros
         with self._database.transaction() as connection:
             self._teach(connection)
             work = _Work(connection, frozenset(spared))

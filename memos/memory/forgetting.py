@@ -6,7 +6,6 @@ an erasure that was broken off, by kill -9 too, is completed by asking for the s
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from memos.memory.erasure import Erased, Erasure, Left, Trace
 from memos.messages import utc_now
 from memos.storage.database import Database
 from memos.storage.home_files import FileTrace, HomeFiles, Searched, clean_files, search_files, traces_in_files
+from memos.storage.intention import broken_off, intention_file, note_intention
 from memos.storage.kept_vectors import VectorsGone, drop_vectors_of_gone_rows, nobody_indexes
 from memos.storage.words import Words
 
@@ -140,7 +140,7 @@ class Forgetting:
         """
         self._check_kept()
         at, salt = utc_now(), secrets.token_hex(8)
-        self._note_intention(at)
+        note_intention(self._mark, at)
         erasure = Erasure(self._database, words)
         with nobody_indexes(self._vectors):
             erased = erasure.erase(agent_ids, spared)
@@ -169,27 +169,6 @@ class Forgetting:
         """Refuse a database that is in memory alone: the files beside it are those of another. Raises: BadInput."""
         if not self._database.query("PRAGMA database_list")[0]["file"]:
             raise BadInput("Nothing of this conversation is kept on disk.", "erase in an ordinary one, or memos forget")
-
-    def _note_intention(self, at: datetime) -> None:
-        with self._mark.open("w", encoding="utf-8") as file:
-            file.write(at.isoformat())
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def intention_file(database: Path) -> Path:
-    """Return the file that is there while an erasure is under way; it holds a time, and no words."""
-    return database.with_name("memos.erasing")
-
-
-def broken_off(mark: Path) -> datetime | None:
-    """Return when the erasure began that this file was left by; None where there is no such file."""
-    try:
-        return datetime.fromisoformat(mark.read_text(encoding="utf-8").strip())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return datetime.fromtimestamp(mark.stat().st_mtime, UTC)
 
 
 def _key(trace: FileTrace) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -179,18 +178,13 @@ def _text(path: Path) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write a file anew, whole or not at all, with the rights it had."""
-    mode = path.stat().st_mode
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode & 0o777)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    draft = path.with_name(f".{path.name}.forgetting")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(text.encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.chmod(path.stat().st_mode & 0o777)
+    draft.replace(path)
 
 
 def _rewrite(path: Path, text: str) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from memos.errors import BadInput
 from memos.safe_text import safe_line
-from memos.storage.words import Words
 from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.drawing import clipped
 
 if TYPE_CHECKING:
     from memos.memory.forgetting import Preview
+    from memos.storage.words import Words
 
 SHOWN = 40
 NEAR_SHOWN = 3
@@ -41,6 +41,8 @@ async def forget(context: CommandContext, argument: str) -> None:
     elif not argument:
         raise BadInput("/forget takes the words that are to be erased.", "for example: /forget my locker code 4711")
     else:
+        from memos.storage.words import Words
+
         await _preview(context, Words(_unquoted(argument)))
 
 

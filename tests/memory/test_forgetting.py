@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import lancedb
@@ -26,11 +27,15 @@ from support.search_home import WordCounts
 from memos.errors import BadInput, StorageProblem
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import FunctionTable
+from memos.llm.chat_messages import check_pairing
 from memos.memory import erasure
-from memos.memory.erasure import COLUMNS, Erasure, text_columns
-from memos.memory.forgetting import Certificate, intention_file
+from memos.memory.erasure import COLUMNS, NOTES, Erasure, text_columns
+from memos.memory.forgetting import Certificate, Forgetting
 from memos.memory.index import Index
 from memos.messages import Event, EventKind
+from memos.storage.database import Database
+from memos.storage.home_files import HomeFiles
+from memos.storage.intention import intention_file
 from memos.storage.words import Words
 
 
@@ -330,3 +335,53 @@ def test_a_file_that_is_not_memos_own_is_told_and_left(tmp_path: Path) -> None:
 def test_nothing_to_forget_is_one_sentence(query: str) -> None:
     with pytest.raises(BadInput):
         Words(query)
+
+
+class Undone(Exception):
+    """Raised to have a transaction rolled back."""
+
+
+def test_whatever_word_is_forgotten_the_prompt_stays_valid_and_nothing_holds_it_any_more(tmp_path: Path) -> None:
+    ways = ["typed", "replied without a call", "thought", "block", "archive, corrected", "arguments with escapes"]
+    play(tmp_path, [PATHS[way] for way in ("summary", "result of a search", *ways, "image", "reworded and dropped")])
+    home = agent_home(tmp_path / "data")
+    queries = {"er", "user wants", "magenta heliotrope", "[E", "send_message", "content"}
+    for table, column in (
+        ("messages", "content"),
+        ("messages", "calls"),
+        ("revisions", "after"),
+        ("summaries", "text"),
+    ):
+        for row in home.database.query(f"SELECT {column} FROM {table}"):
+            queries |= set(re.findall(r"[^\W_]{2,}", row[0]))
+    assert len(queries) > 60
+    for query in sorted(queries):
+        with suppress(Undone), home.database.transaction():
+            found = Erasure(home.database, Words(query))
+            found.erase([home.agent.id])
+            assert found.traces([home.agent.id]) == [], query
+            start = home.agents.reload(home.agent).queue_start
+            home.recall.settle(start)
+            queue = home.recall.queue(start)
+            assert queue[0].role == "user", query
+            check_pairing(queue)
+            rewritten = [call for row in queue for call in row.calls if any(note in call.arguments for note in NOTES)]
+            assert all(isinstance(json.loads(call.arguments), dict) for call in rewritten), query
+            raise Undone
+
+
+def test_a_copy_in_memory_alone_erases_nothing_on_disk(tmp_path: Path) -> None:
+    play(tmp_path, [PATHS["typed"]])
+    home = agent_home(tmp_path / "data")
+    before = files_with(tmp_path)
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    copy.row_factory = sqlite3.Row
+    home.database._connection.backup(copy)
+    held = Forgetting(
+        Database(home.database.path, copy),
+        HomeFiles([tmp_path], home.database.path, tmp_path / "history", tmp_path / "logs", tmp_path / "drafts"),
+        tmp_path / "data" / "lance",
+    )
+    with pytest.raises(BadInput, match="Nothing of this conversation is kept"):
+        held.erase(Words(SECRET), [home.agent.id], ["sam"])
+    assert files_with(tmp_path) == before

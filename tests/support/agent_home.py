@@ -75,7 +75,7 @@ class AgentHome:
         folder = self.database.path.parent
         files = HomeFiles([folder], self.database.path, folder / "history", folder / "logs", folder / "drafts")
         forgetting = Forgetting(self.database, files, folder / "lance")
-        return Operator(self.database, kernel, self.memory, self.archival, forgetting)
+        return Operator(self.database, kernel, self.memory, self.archival, lambda: forgetting)
 
     def begin_turn(self) -> Turn:
         """Let the next function calls run in a turn of their own."""

@@ -306,7 +306,7 @@ def play(root: Path, ways: Sequence[Way], after: Scene | None = None) -> Scripte
     replies = [reply for way in ways for reply in way.replies]
     processor = ScriptedProcessor([*BEFORE, *replies, speak("I go on.", match="And now?")])
     kernel = home.kernel(processor)
-    operator = Operator(home.database, kernel, home.memory, home.archival, forgetting_in(root, home, index))
+    operator = Operator(home.database, kernel, home.memory, home.archival, lambda: forgetting_in(root, home, index))
 
     async def scene() -> None:
         async with running(kernel) as listener:

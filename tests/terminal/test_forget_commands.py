@@ -8,6 +8,7 @@ import pytest
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.history import FileHistory
 from support.desk import Desk
+from support.screens import memos_screen, saying
 
 from memos.terminal.input_line import unremember
 
@@ -105,3 +106,26 @@ def test_what_was_typed_is_not_offered_again_by_the_up_key(tmp_path: Path) -> No
     buffer.text = "half a line"
     unremember(buffer, lambda line: "4711" in line)
     assert buffer.history.get_strings() == ["I keep bees"] and buffer.text == "half a line"
+
+
+@pytest.mark.terminal
+def test_on_the_screen_it_asks_erases_and_the_conversation_goes_on(tmp_path: Path) -> None:
+    script = [saying("Good evening."), saying("Kept: Plum-4711."), saying("I am here.")]
+    with memos_screen(tmp_path, script, columns=100) as screen:
+        screen.until("Good evening.")
+        screen.type("My code is plum-4711.\r")
+        screen.until("Kept: Plum-4711.")
+        screen.type("/forget PLUM-4711\r")
+        screen.until("/forget no keeps all.")
+        screen.type("/forget yes\rAnd now?\r")  # what is typed behind it waits
+        screen.until("0 hits remain")
+        screen.until("I am here.")
+        holding = [
+            path.relative_to(tmp_path)
+            for path in tmp_path.rglob("*")
+            if path.is_file() and "script" not in path.name and b"plum-4711" in path.read_bytes().lower()
+        ]
+        assert holding == []
+        screen.type("\x1b[A\x1b[A\x1b[A\x1b[A")  # the oldest line that is left
+        screen.until(lambda: screen.prompt_line.startswith("❯ /forget yes") or "4711" in screen.prompt_line)
+        assert "4711" not in screen.prompt_line
