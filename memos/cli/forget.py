@@ -16,7 +16,7 @@ from memos.memory.forgetting import Forgetting, Preview
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agents
 from memos.storage.database import Database
-from memos.storage.words import Words
+from memos.storage.unwanted_words import UnwantedWords
 from memos.terminal.forget_commands import preview_lines
 
 
@@ -28,7 +28,7 @@ def forget(query: str, *, agent: str | None, yes: bool, as_json: bool) -> int:
     """
     if query == "-":
         query = sys.stdin.readline()
-    words, places = Words(query), Places.find(os.environ)
+    words, places = UnwantedWords(query), Places.find(os.environ)
     if not places.database.exists():
         if agent:
             raise AgentNotFound(
@@ -52,7 +52,7 @@ def _everyone(database: Database) -> dict[str, str]:
 
 
 def _forget(
-    forgetting: Forgetting, places: Places, words: Words, agents: Mapping[str, str], yes: bool, as_json: bool
+    forgetting: Forgetting, places: Places, words: UnwantedWords, agents: Mapping[str, str], yes: bool, as_json: bool
 ) -> int:
     ids = list(agents)
     preview = forgetting.preview(words, ids)

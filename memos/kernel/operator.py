@@ -21,7 +21,7 @@ from memos.storage.usage_ledger import ModelCall
 
 if TYPE_CHECKING:
     from memos.memory.forgetting import Certificate, Forgetting, Preview
-    from memos.storage.words import Words
+    from memos.storage.unwanted_words import UnwantedWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +200,12 @@ class Operator:
         await self._kernel.opened()
         return await self._database.run(self._prompts.last)
 
-    async def preview_forgetting(self, words: Words) -> Preview:
+    async def preview_forgetting(self, words: UnwantedWords) -> Preview:
         """Return all that `forget` would erase of this agent's memory, and of memos' files. Raises: BadInput."""
         await self._ready()
         return await self._database.run(lambda: self._forgetting().preview(words, [self._kernel.agent.id]))
 
-    async def forget(self, words: Words, spared_numbers: Sequence[int]) -> Certificate:
+    async def forget(self, words: UnwantedWords, spared_numbers: Sequence[int]) -> Certificate:
         """Erase what a preview shows but for these numbers of it, from 1. What is said meanwhile waits for the end.
 
         Raises: BadInput, StorageProblem.

@@ -23,7 +23,7 @@ from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
 from memos.storage.attachments import IMAGES_KEY
 from memos.storage.database import Database
-from memos.storage.words import Words
+from memos.storage.unwanted_words import UnwantedWords
 
 NOTES = ("[Erased: the user wants it forgotten.]", "[…]")
 """What stands for words that were erased where something must; the second where the first one holds the words."""
@@ -111,7 +111,7 @@ class Left:
 class Erasure:
     """Finds and erases words in one database. Blocking."""
 
-    def __init__(self, database: Database, words: Words) -> None:
+    def __init__(self, database: Database, words: UnwantedWords) -> None:
         self._database = database
         self._words = words
         self._note = next((note for note in NOTES if not words.stand_in(note)), "")

@@ -20,7 +20,7 @@ from memos.storage.database import Database
 from memos.storage.home_files import FileTrace, HomeFiles, Searched, clean_files, search_files, traces_in_files
 from memos.storage.intention import broken_off, intention_file, note_intention
 from memos.storage.kept_vectors import VectorsGone, drop_vectors_of_gone_rows, nobody_indexes
-from memos.storage.words import Words
+from memos.storage.unwanted_words import UnwantedWords
 
 NOT_PROMISED = (
     "Copies outside these folders: backups, exports, what was piped elsewhere, your shell's history, the screen.",
@@ -121,7 +121,7 @@ class Forgetting:
         self._let_go = let_go
         self._mark = intention_file(database.path)
 
-    def preview(self, words: Words, agent_ids: Sequence[str]) -> Preview:
+    def preview(self, words: UnwantedWords, agent_ids: Sequence[str]) -> Preview:
         """Return all that an erasure of these agents' memory would touch."""
         self._check_kept()
         erasure = Erasure(self._database, words)
@@ -132,7 +132,7 @@ class Forgetting:
         return Preview([*erasure.traces(agent_ids), *in_files], erasure.named(agent_ids), broken_off(self._mark))
 
     def erase(
-        self, words: Words, agent_ids: Sequence[str], agents: Sequence[str], spared: Collection[str] = ()
+        self, words: UnwantedWords, agent_ids: Sequence[str], agents: Sequence[str], spared: Collection[str] = ()
     ) -> Certificate:
         """Erase all that `preview` gives but what has a key in `spared`, and return what was done for these `agents`.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memos.errors import StorageProblem
-from memos.storage.words import Words
+from memos.storage.unwanted_words import UnwantedWords
 
 _CHUNK_BYTES = 1 << 22
 _SNAPSHOTS = "*.before-schema-*.db"
@@ -49,12 +49,12 @@ class Searched:
     hits: Mapping[str, int]
 
 
-def traces_in_files(home: HomeFiles, words: Words) -> list[FileTrace]:
+def traces_in_files(home: HomeFiles, words: UnwantedWords) -> list[FileTrace]:
     """Return the files that can be cleaned, or are to be removed whole."""
     return [trace for trace, _ in _found(home, words)]
 
 
-def clean_files(home: HomeFiles, words: Words, spared: frozenset[Path] = frozenset()) -> list[FileTrace]:
+def clean_files(home: HomeFiles, words: UnwantedWords, spared: frozenset[Path] = frozenset()) -> list[FileTrace]:
     """Clean or remove all that `traces_in_files` gives but the spared ones; return what that was.
 
     Raises: StorageProblem.
@@ -71,7 +71,7 @@ def clean_files(home: HomeFiles, words: Words, spared: frozenset[Path] = frozens
     return done
 
 
-def search_files(home: HomeFiles, words: Words) -> Searched:
+def search_files(home: HomeFiles, words: UnwantedWords) -> Searched:
     """Search the bytes of every file below the roots; links are not followed, and what cannot be read is a hit."""
     pattern, overlap = words.pattern(), words.longest_bytes
     files = total = 0
@@ -89,7 +89,7 @@ def search_files(home: HomeFiles, words: Words) -> Searched:
     return Searched(files, total, hits)
 
 
-def _found(home: HomeFiles, words: Words) -> Iterator[tuple[FileTrace, Callable[[], object]]]:
+def _found(home: HomeFiles, words: UnwantedWords) -> Iterator[tuple[FileTrace, Callable[[], object]]]:
     if count := _entries_with(home.history, words):
         trace = FileTrace(home.history, "what was typed, for the up key", "loses these lines", count)
         yield trace, lambda: _write(home.history, "".join(_entries(home.history, words, held=False)))
@@ -125,7 +125,7 @@ def _typed(path: Path) -> Iterator[tuple[str, str]]:
         entry.append(line)
 
 
-def _entries(path: Path, words: Words, *, held: bool) -> Iterator[str]:
+def _entries(path: Path, words: UnwantedWords, *, held: bool) -> Iterator[str]:
     """Yield the entries of the history in which the words stand, or the others."""
     return (entry for entry, typed in _typed(path) if words.stand_in(typed) is held)
 
@@ -139,7 +139,7 @@ def clean_history(path: Path, is_meant: Callable[[str], bool]) -> int:
     return count
 
 
-def _entries_with(path: Path, words: Words) -> int:
+def _entries_with(path: Path, words: UnwantedWords) -> int:
     return sum(1 for _ in _entries(path, words, held=True))
 
 
@@ -151,7 +151,7 @@ def _front_matter_and_body(text: str) -> tuple[str, str]:
     return "", text
 
 
-def _database_holds(path: Path, words: Words) -> bool:
+def _database_holds(path: Path, words: UnwantedWords) -> bool:
     """Whether any text of any table of a snapshot holds the words; one that cannot be read may."""
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:

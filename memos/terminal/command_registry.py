@@ -24,7 +24,7 @@ from memos.terminal.session import Session
 from memos.terminal.turn_details import TurnDetails
 
 if TYPE_CHECKING:
-    from memos.storage.words import Words
+    from memos.storage.unwanted_words import UnwantedWords
 
 _FILE_PREFIX = "gguf:"
 """Stands before the path of a model in a file."""
@@ -57,7 +57,7 @@ class CommandContext:
     put: Callable[[str], None] | None = None
     lend: Lend | None = None
     drafts: dict[str, str] = field(default_factory=dict)
-    to_forget: Words | None = None
+    to_forget: UnwantedWords | None = None
     """What `/forget` has shown a preview of, and waits to hear whether it may go."""
     unremember: Callable[[Callable[[str], bool]], None] | None = None
     """Takes lines out of the history that this screen holds in memory."""

@@ -14,7 +14,7 @@ from memos.terminal.drawing import clipped
 
 if TYPE_CHECKING:
     from memos.memory.forgetting import Preview
-    from memos.storage.words import Words
+    from memos.storage.unwanted_words import UnwantedWords
 
 SHOWN = 40
 NEAR_SHOWN = 3
@@ -41,12 +41,12 @@ async def forget(context: CommandContext, argument: str) -> None:
     elif not argument:
         raise BadInput("/forget takes the words that are to be erased.", "for example: /forget my locker code 4711")
     else:
-        from memos.storage.words import Words
+        from memos.storage.unwanted_words import UnwantedWords
 
-        await _preview(context, Words(_unquoted(argument)))
+        await _preview(context, UnwantedWords(_unquoted(argument)))
 
 
-async def _preview(context: CommandContext, words: Words) -> None:
+async def _preview(context: CommandContext, words: UnwantedWords) -> None:
     preview = await context.session.operator.preview_forgetting(words)
     for line in preview_lines(preview, context.marks.more):
         context.say(line)
@@ -58,12 +58,13 @@ async def _preview(context: CommandContext, words: Words) -> None:
     context.say("/forget yes erases all of this for good; /forget yes but 2 5 keeps those; /forget no keeps all.")
 
 
-async def _erase(context: CommandContext, words: Words, numbers: Sequence[int]) -> None:
+async def _erase(context: CommandContext, words: UnwantedWords, numbers: Sequence[int]) -> None:
     session = context.session
     context.say("Erasing; what you say meanwhile waits.", "dim")
     certificate = await session.operator.forget(words, numbers)
     if context.unremember and f"file:{session.history_file}" not in certificate.spared:
         context.unremember(words.stand_in)
+    context.details.begin()
     for label in [label for label, text in context.drafts.items() if words.stand_in(text)]:
         del context.drafts[label]
     for line in certificate.lines():
@@ -89,7 +90,7 @@ def preview_lines(preview: Preview, more: str) -> Iterator[str]:
         yield f"  Left as it is, a name or setting: {safe_line(name)}"
 
 
-async def _near(context: CommandContext, words: Words) -> list[str]:
+async def _near(context: CommandContext, words: UnwantedWords) -> list[str]:
     """Return what is near in meaning and does not hold the words: it is not erased."""
     session = context.session
     lines: list[str] = []

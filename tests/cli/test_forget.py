@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from support.command_line import clean_environ, memos
 from support.planted import PATHS, SECRET, cells_with, files_with, play, stems_in_full_text
+from support.screens import memos_screen, saying
 
+from memos.memory.archival_storage import insert_passages
+from memos.messages import Provenance
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agents
 from memos.storage.database import Database
@@ -115,3 +118,19 @@ def test_a_kill_at_any_point_breaks_nothing_and_the_same_words_complete_it(tmp_p
         assert (files_with(home), cells_with(database), stems_in_full_text(database)) == ([], [], [])
         assert not mark.exists()
     assert completed < KILLS - 1, "every kill came too late"
+
+
+@pytest.mark.terminal
+def test_an_agent_that_holds_none_of_it_goes_on_in_another_terminal(tmp_path: Path) -> None:
+    script = [saying("Good evening."), saying("Kept.")]
+    with memos_screen(tmp_path, script, "--new", "eve") as screen:
+        screen.until("Good evening.")
+        database = Database.open(tmp_path / "data" / "memos.db")
+        agent = Agents(database).create("sam", model="x", persona_name="sam", human_name="basic", blocks=())
+        insert_passages(database, agent.id, [f"I know {SECRET}."], Provenance.USER)
+        database.close()
+        done = memos(tmp_path, "forget", "--yes", SECRET)
+        assert done.returncode == 0 and "0 hits remain" in done.stdout, done.stderr
+        screen.type("I keep bees.\r")
+        screen.until("Kept.")
+    assert files_with(tmp_path) == []

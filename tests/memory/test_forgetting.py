@@ -36,18 +36,20 @@ from memos.messages import Event, EventKind
 from memos.storage.database import Database
 from memos.storage.home_files import HomeFiles
 from memos.storage.intention import intention_file
-from memos.storage.words import Words
+from memos.storage.unwanted_words import UnwantedWords
 
 
 async def forget(stage: Stage, everyone: bool = False) -> Certificate:
     """Forget the secret while the agent is at work."""
     assert files_with(stage.root), "nothing was planted"
-    assert (await stage.operator.preview_forgetting(Words(SECRET))).traces
+    assert (await stage.operator.preview_forgetting(UnwantedWords(SECRET))).traces
     if not everyone:
-        return await stage.operator.forget(Words(SECRET), [])
+        return await stage.operator.forget(UnwantedWords(SECRET), [])
     ids = [agent.id for agent in stage.home.agents.all()]
     forgetting = forgetting_in(stage.root, stage.home, stage.index)
-    return await stage.kernel.machine.queue_manager.erase(lambda: forgetting.erase(Words(SECRET), ids, ["everyone"]))
+    return await stage.kernel.machine.queue_manager.erase(
+        lambda: forgetting.erase(UnwantedWords(SECRET), ids, ["everyone"])
+    )
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -193,7 +195,7 @@ def test_what_is_said_to_be_erased_is_whatever_column_it_stands_in(tmp_path: Pat
     assert before >= {
         f"{table}.{column}" for table, kinds in COLUMNS.items() for column in kinds.get("words", "").split()
     }
-    found = Erasure(home.database, Words(SECRET))
+    found = Erasure(home.database, UnwantedWords(SECRET))
     found.erase([home.agent.id])
     assert found.left() == [] and found.traces([home.agent.id]) == []
     assert cells_with(tmp_path / "memos.db") == []
@@ -217,13 +219,13 @@ def test_no_model_can_call_it(tmp_path: Path) -> None:
 
 def test_what_is_spared_stays_and_is_told(tmp_path: Path) -> None:
     async def after(stage: Stage) -> None:
-        traces = (await stage.operator.preview_forgetting(Words(SECRET))).traces
+        traces = (await stage.operator.preview_forgetting(UnwantedWords(SECRET))).traces
         passage = next(n for n, trace in enumerate(traces, start=1) if trace.what.startswith("passage"))
-        certificate = await stage.operator.forget(Words(SECRET), [passage])
+        certificate = await stage.operator.forget(UnwantedWords(SECRET), [passage])
         assert {left.column for left in certificate.left} == {"passages.content", "passages.search_text"}
         assert cells_with(tmp_path / "data" / "memos.db")
         with pytest.raises(BadInput, match="There is no number 7"):
-            await stage.operator.forget(Words(SECRET), [7])
+            await stage.operator.forget(UnwantedWords(SECRET), [7])
 
     play(tmp_path, [PATHS["archive"]], after)
 
@@ -240,7 +242,7 @@ def test_another_agent_that_holds_the_words_is_told_and_left(tmp_path: Path) -> 
 
 def test_names_and_settings_are_told_and_left(tmp_path: Path) -> None:
     home = agent_home(tmp_path, name="heliotrope")
-    assert Erasure(home.database, Words("heliotrope")).named([home.agent.id]) == ["agents.name: heliotrope"]
+    assert Erasure(home.database, UnwantedWords("heliotrope")).named([home.agent.id]) == ["agents.name: heliotrope"]
 
 
 def test_of_a_summary_and_a_block_only_what_holds_the_words_goes(tmp_path: Path) -> None:
@@ -272,7 +274,7 @@ def test_a_turn_that_runs_keeps_its_memory(tmp_path: Path) -> None:
     async def after(stage: Stage) -> None:
         stage.kernel.post(Event(EventKind.USER_MESSAGE, "And now?"))
         with pytest.raises(BadInput, match="A turn is running"):
-            await stage.operator.forget(Words(SECRET), [])
+            await stage.operator.forget(UnwantedWords(SECRET), [])
 
     play(tmp_path, [PATHS["typed"]], after)
 
@@ -288,8 +290,8 @@ def test_an_erasure_that_could_not_end_is_told_and_completed_later(tmp_path: Pat
         assert "heliotrope" not in repr(stage.kernel.machine.queue_manager.queue)
         assert intention_file(tmp_path / "data" / "memos.db").exists()
         reader.close()
-        assert (await stage.operator.preview_forgetting(Words(SECRET))).broken_off
-        assert (await stage.operator.forget(Words(SECRET), [])).hits == 0
+        assert (await stage.operator.preview_forgetting(UnwantedWords(SECRET))).broken_off
+        assert (await stage.operator.forget(UnwantedWords(SECRET), [])).hits == 0
         assert not intention_file(tmp_path / "data" / "memos.db").exists()
         assert files_with(tmp_path) == []
 
@@ -301,7 +303,7 @@ def test_the_certificate_says_what_was_done_and_never_the_words(tmp_path: Path) 
         certificate = await forget(stage)
         lines = certificate.lines()
         assert re.match(r"Certificate of erasure, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, for sam$", lines[0])
-        assert Words(SECRET).fingerprint(certificate.salt) == certificate.fingerprint
+        assert UnwantedWords(SECRET).fingerprint(certificate.salt) == certificate.fingerprint
         assert any("0 hits remain" in line for line in lines) and any("SSDs" in line for line in lines)
         told = repr((lines, certificate.as_json()))
         assert "heliotrope" not in told.lower()
@@ -334,7 +336,7 @@ def test_a_file_that_is_not_memos_own_is_told_and_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("query", ["", " ", "x", " \n"])
 def test_nothing_to_forget_is_one_sentence(query: str) -> None:
     with pytest.raises(BadInput):
-        Words(query)
+        UnwantedWords(query)
 
 
 class Undone(Exception):
@@ -357,7 +359,7 @@ def test_whatever_word_is_forgotten_the_prompt_stays_valid_and_nothing_holds_it_
     assert len(queries) > 60
     for query in sorted(queries):
         with suppress(Undone), home.database.transaction():
-            found = Erasure(home.database, Words(query))
+            found = Erasure(home.database, UnwantedWords(query))
             found.erase([home.agent.id])
             assert found.traces([home.agent.id]) == [], query
             start = home.agents.reload(home.agent).queue_start
@@ -383,5 +385,5 @@ def test_a_copy_in_memory_alone_erases_nothing_on_disk(tmp_path: Path) -> None:
         tmp_path / "data" / "lance",
     )
     with pytest.raises(BadInput, match="Nothing of this conversation is kept"):
-        held.erase(Words(SECRET), [home.agent.id], ["sam"])
+        held.erase(UnwantedWords(SECRET), [home.agent.id], ["sam"])
     assert files_with(tmp_path) == before

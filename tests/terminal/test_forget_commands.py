@@ -86,10 +86,11 @@ def test_a_session_that_only_reads_erases_nothing(tmp_path: Path) -> None:
 
 def test_a_text_that_waits_for_the_editor_goes_too(tmp_path: Path) -> None:
     desk = told(tmp_path)
+    desk.context.details.thought("4711 plum")
     desk.context.drafts["human"] = "Locker: 4711 plum\nand more"
     desk.run("/forget 4711 plum")
     desk.run("/forget yes")
-    assert desk.context.drafts == {}
+    assert desk.context.drafts == {} and desk.context.details.lines(desk.context.marks) == []
 
 
 def test_what_was_typed_is_not_offered_again_by_the_up_key(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ _BULLET = re.compile(r"\s*(?:[-*•]|\d+\.)\s+")
 _SPACE_BYTES = (b"\xc2\xa0", b"\xe3\x80\x80")
 
 
-class Words:
+class UnwantedWords:
     """What a person wants forgotten. Raises: BadInput, where that is too short to be meant."""
 
     def __init__(self, query: str) -> None:
