@@ -21,6 +21,7 @@ from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
 from memos.terminal.session import Session
+from memos.terminal.wrapping import hung
 
 _FILE_PREFIX = "gguf:"
 """Stands before the path of a model in a file."""
@@ -64,9 +65,17 @@ class CommandContext:
         if self.session.read_only:
             raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
 
-    def say(self, text: str | Text = "", style: str = "") -> None:
-        """Print one line of plain text."""
-        self.console.print(Text(text, style=style) if isinstance(text, str) else text, soft_wrap=not self.wrap)
+    def say(self, text: str | Text = "", style: str = "", hang_cells: int | None = None) -> None:
+        """Print one line of plain text; its further rows stand under it, or `hang_cells` to the right."""
+        line = Text(text, style=style) if isinstance(text, str) else text
+        blanks = len(line.plain) - len(line.plain.lstrip(" "))
+        for row in hung(line, self.width_cells, blanks if hang_cells is None else hang_cells):
+            self.console.print(row, soft_wrap=not self.wrap)
+
+    @property
+    def width_cells(self) -> int | None:
+        """The width at which lines are broken, None for not at all."""
+        return self.console.width - 1 if self.wrap else None
 
 
 Run = Callable[[CommandContext, str], Awaitable[None]]

@@ -22,6 +22,7 @@ from memos.messages import (
     Stopped,
 )
 from memos.safe_text import safe_line, safe_text, storable
+from memos.terminal.amounts import counted
 from memos.terminal.images import showing
 from memos.terminal.session import KERNEL_ENDED, Session
 
@@ -132,7 +133,7 @@ def _progress(body: OutputBody) -> str:
         case MemoryEdited():
             return f"core memory: {safe_line(body.label)} {len(body.after)}/{body.limit_chars}"
         case Evicted():
-            return f"paged out {body.messages} messages ({body.tokens} tokens) to recall storage"
+            return f"paged out {counted(body.messages, 'message')} ({body.tokens:,} tokens) to recall storage"
     return ""
 
 

@@ -58,7 +58,7 @@ class RecallKeys:
 
     def line_changed(self, text: str) -> None:
         """Take note of the line; what was just quoted in it is not looked for."""
-        if self._recall and text != self._quoting.text:
+        if self._recall and not (text and text == self._quoting.text):
             self._recall.typed(text)
 
     def show(self) -> None:

@@ -1,0 +1,261 @@
+"""What a person sees, scene by scene, at three widths: golden screens of whole conversations.
+
+A conversation is a list of scenes in one pseudo-terminal; what a scene adds to the scrollback is held against
+`golden/NAME_COLUMNS.txt`. One that is not there yet is written, and fails: look at it, mend what is ugly, commit it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from support.conversation import CTRL_C, ESC, GOLDEN, GREETING, bar_of, squeezed
+from support.fake_openai import Answer, FakeOpenAI, say
+from support.screens import Screen, environment, saying, write_script
+
+pytestmark = pytest.mark.terminal
+
+WIDTHS = (60, 80, 120)
+VARYING = (
+    (re.compile(r"20\d\d-\d\d-\d\d"), "2026-11-24"),
+    (re.compile(r"(?<=[ ^])\d\d:\d\d\b", re.MULTILINE), "09:05"),
+    (re.compile(r"(?<= )(\d+ ms|\d+\.\d s)$", re.MULTILINE), "N ms"),
+    (re.compile(r"[█░]{8} \d+%"), "████░░░░ NN%"),
+    (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:NNNNN"),
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is typed, and what is waited for; `play` does both where that is not all. `last`: with the line typed."""
+
+    name: str
+    typed: str = ""
+    until: str = ""
+    play: Callable[[Screen], None] | None = None
+    whole_bar: bool = False
+
+
+def at_rest(screen: Screen) -> bool:
+    """Whether the bar says that nothing goes on."""
+    return " · idle" in bar_of(screen) and "waiting" not in bar_of(screen)
+
+
+def settle(screen: Screen) -> None:
+    screen.until(lambda: at_rest(screen))
+    screen.until_quiet(0.2)
+
+
+def call(function: str, **arguments: Any) -> dict[str, Any]:
+    return {"name": function, "arguments": {**arguments, "request_heartbeat": True}}
+
+
+@contextmanager
+def conversation(home: Path, columns: int, model: str, *arguments: str) -> Iterator[Screen]:
+    words = ["-m", "memos", "run", "--model", model, "--set", "memory.embedding=none", *arguments]
+    screen = Screen([sys.executable, *words], columns=columns, rows=40, env=environment(home), folder=home)
+    try:
+        yield screen
+    finally:
+        screen.close()
+
+
+def normalised(rows: Sequence[str]) -> str:
+    text = "\n".join(rows).strip("\n")
+    for pattern, instead in VARYING:
+        text = pattern.sub(instead, text)
+    return text + "\n"
+
+
+def new_rows(screen: Screen, seen: int) -> tuple[list[str], int]:
+    """Return the rows since `seen` above the prompt, and how many rows there are above it now."""
+    rows = screen.scrollback
+    end = max(number for number, row in enumerate(rows) if row.startswith("❯"))
+    return rows[seen:end], end
+
+
+def played(screen: Screen, scenes: Sequence[Scene]) -> dict[str, str]:
+    """Play the scenes and return what each added."""
+    shown, seen = {}, 0
+    for scene in scenes:
+        if scene.typed:
+            screen.type(f"{scene.typed}\r")
+        if scene.until:
+            wanted = squeezed(scene.until)
+            screen.until(lambda: wanted in squeezed("".join(screen.scrollback[seen:])))  # noqa: B023 (called at once)
+        if scene.play:
+            scene.play(screen)
+        settle(screen)
+        rows, seen = new_rows(screen, seen)
+        rows = rows[rows.index("● sam") :] if "● sam" in rows and not scene.typed else rows
+        if scene.whole_bar:
+            rows += [row for row in screen.scrollback[seen:] if row]
+        shown[scene.name] = normalised(rows)
+    return shown
+
+
+def compare(shown: Mapping[str, str], columns: int) -> None:
+    """Hold each scene against its golden screen."""
+    wrong = []
+    for name, text in shown.items():
+        assert all(cell_len(row) <= columns for row in text.splitlines()), f"{name} is too wide:\n{text}"
+        golden = GOLDEN / f"{name}_{columns}.txt"
+        if not golden.exists():
+            golden.write_text(text, encoding="utf-8")
+            wrong.append(f"{golden.name} is new: look at it, and commit it")
+        elif text != golden.read_text(encoding="utf-8"):
+            wrong.append(f"{golden.name} has changed; now it is:\n{text}")
+    assert not wrong, "\n".join(wrong)
+
+
+# --- a conversation in which all goes well ---------------------------------------------------------------------
+
+MARKDOWN = """# Bees in *winter*
+
+A cluster keeps **warm** by trembling; see `hive.temperature()` and [the notes](https://example.org/notes).
+
+| Month | Honey (kg) | Care |
+|-------|-----------:|------|
+| May   | 12 | supers on |
+| July  | 31 | 収穫 harvest 🍯 |
+
+1. Feed them before the frost comes, with two parts of sugar to one of water, and close the entrance by half.
+2. Leave them alone.
+   - 日本語の長い文は単語の間に空白がないので、どこで折り返すかが問題になります。本当に長い文です。
+   - [abc] and [/foo] stay.
+
+```python
+def weigh(hive: Hive) -> float:
+    return sum(frame.weight for frame in hive.frames if frame.is_full and not frame.is_brood)
+```
+
+> A quoted line, and a URL: https://example.org/a/very/long/path/that/does/not/fit/into/sixty/columns?at=all
+"""
+
+WELL: list[dict[str, Any]] = [
+    GREETING,
+    {
+        "monologue": "Worth keeping: the bees, and where they stand.",
+        "calls": [call("core_memory_append", name="human", content="Keeps bees in the garden.")],
+    },
+    saying("Bees! I will remember that you keep them, and ask you about [honey] when the summer is over."),
+    {
+        "calls": [
+            call(
+                "core_memory_replace",
+                name="human",
+                old_content="Keeps bees in the garden.",
+                new_content="Keeps bees on the roof.",
+            )
+        ]
+    },
+    saying("On the roof, then."),
+    {"calls": [call("conversation_search", query="bees")]},
+    saying("You spoke of them a moment ago."),
+    {"calls": [call("archival_memory_insert", content="The red hive gave 31 kg of chestnut honey in July.")]},
+    {"calls": [call("archival_memory_search", query="chestnut honey")]},
+    saying("31 kg it was."),
+    {"calls": [call("archival_memory_search", page="two")]},
+    {"monologue": "That was wrong.", "calls": [call("no_such_function", x=1)]},
+    saying("I could not look that up."),
+    saying(MARKDOWN),
+]
+
+WELL_SCENES = (
+    Scene("greeting", until="I am Sam.", whole_bar=True),  # without the header, which names a folder of the test
+    Scene("core_edit", "I keep bees.", "over."),
+    Scene("correction", "On the roof, not in the garden.", "On the roof, then."),
+    Scene("search_call", "When did I speak of bees?", "a moment ago."),
+    Scene("archival", "How much honey?", "31 kg it was."),
+    Scene("failed_call", "Look it up.", "I could not look that up."),
+    Scene("markdown", "Tell me all.", "A quoted line"),
+    Scene("memory", "/memory", "Last edits"),
+    Scene("memory_log", "/memory log", "takes one back"),
+    Scene("context", "/context", "The next flush"),
+    Scene("why", "/why", "The queue:"),
+    Scene("usage", "/usage", "In all:"),
+    Scene("search", "/search honey", "Archival storage:"),
+    Scene("model", "/model", "switches."),
+    Scene("params", "/params", "limits.turn_usd"),
+    Scene("agents", "/agents", "copies this one."),
+    Scene("keys", "/keys", "F5"),
+    Scene("help", "/help", "Everything is kept as it happens."),
+    Scene("wrong_command", "/memroy", "Did you mean"),
+    Scene("undo", "/undo", "Taken back"),
+    Scene("memory_undo", "/memory undo 1", "Next"),
+)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_conversation_in_which_all_goes_well(tmp_path: Path, columns: int) -> None:
+    write_script(tmp_path / "script.json", WELL)
+    with conversation(tmp_path, columns, "scripted:script.json") as screen:
+        compare(played(screen, WELL_SCENES), columns)
+
+
+# --- one that is disturbed -------------------------------------------------------------------------------------
+
+FIRST, SECOND = "The beginning of a long story. ", "The end of it, which nobody waits for. "
+LONG = {"text": FIRST.ljust(40) + SECOND.ljust(40), "chunk_chars": 40, "delay_s": 1.0}
+
+
+def stopped_by(key: str) -> Callable[[Screen], None]:
+    def play(screen: Screen) -> None:
+        before = screen.count("■ Stopped.")
+        screen.type(key)
+        screen.until(lambda: screen.count("■ Stopped.") > before)
+
+    return play
+
+
+def queue_two(screen: Screen) -> None:
+    screen.type("A second message, sent too early.\r/memory human\r")
+    screen.until("Both are answered.")
+
+
+def half_typed(screen: Screen) -> None:
+    screen.type("what I was about to say")
+    screen.until("By the way: tea.")
+
+
+def clear_line(screen: Screen) -> None:
+    screen.until(lambda: screen.prompt_line.startswith("❯ what"))
+    screen.type(CTRL_C)
+    screen.until(lambda: screen.prompt_line == "❯")
+
+
+DISTURBED: list[dict[str, Any]] = [
+    GREETING,
+    LONG,
+    LONG,
+    {"text": "These words break off somewhere, and nobody knows the rest.", "finish": "cut"},
+    saying("A first answer.", delay_s=0.5, chunk_chars=100),
+    saying("Both are answered."),
+    saying("By the way: tea.", delay_s=0.8, chunk_chars=100),
+    {"text": "Facts:\n- The user likes stories, and tea.\nOpen threads:\n- The long one.", "purpose": "summarise"},
+]
+DISTURBED_SCENES = (
+    Scene("before", until="I am Sam."),
+    Scene("ctrl_c", "A story, please.", "The beginning", stopped_by(CTRL_C)),
+    Scene("esc", "Once more.", "The beginning", stopped_by(ESC)),
+    Scene("cut_stream", "And now?", "These words"),
+    Scene("queued", "A first message.", play=queue_two),
+    Scene("late_message", "/heartbeat", play=half_typed, whole_bar=True),
+    Scene("cleared", play=clear_line),
+    Scene("summarize", "/summarize", "Where to look"),
+)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_conversation_that_is_disturbed(tmp_path: Path, columns: int) -> None:
+    write_script(tmp_path / "script.json", DISTURBED)
+    with conversation(tmp_path, columns, "scripted:script.json") as screen:
+        shown = played(screen, DISTURBED_SCENES)
+    compare({name: shown[name] for name in shown if name not in ("before", "cleared")}, columns)
