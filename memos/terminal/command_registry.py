@@ -16,7 +16,7 @@ from rich.text import Text
 
 from memos.errors import BadInput, MemosError
 from memos.messages import Event
-from memos.safe_text import safe_line
+from memos.safe_text import safe_line, safe_text
 from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
@@ -66,8 +66,12 @@ class CommandContext:
             raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
 
     def say(self, text: str | Text = "", style: str = "", hang_cells: int | None = None) -> None:
-        """Print one line of plain text; its further rows stand under it, or `hang_cells` to the right."""
+        """Print one line of plain text; its further rows stand under it, or `hang_cells` to the right.
+
+        Whatever a command made it of, it is harmless here.
+        """
         line = Text(text, style=style) if isinstance(text, str) else text
+        line.plain = safe_text(line.plain)  # as long as before, so its colours stay where they are
         blanks = len(line.plain) - len(line.plain.lstrip(" "))
         for row in hung(line, self.width_cells, blanks if hang_cells is None else hang_cells):
             self.console.print(row, soft_wrap=not self.wrap)
@@ -167,7 +171,7 @@ async def run_command(context: CommandContext, line: str) -> bool:
     try:
         await obey(context, line)
     except MemosError as error:
-        context.say(f"{context.marks.notice}{safe_line(str(error))}", "red")
+        context.say(f"{context.marks.notice}{safe_line(str(error))}", "red", hang_cells=2)
         return False
     return True
 

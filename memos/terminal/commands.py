@@ -153,7 +153,7 @@ async def params(context: CommandContext, argument: str) -> None:
     width = max(len(param.name) for param in shown)
     for param in shown:
         value = f"{param.value} ({param.origin})" if param.value else "not set"
-        context.say(f"{param.name:<{width}}  {safe_line(value)}")
+        context.say(f"{param.name:<{width}}  {safe_line(value)}", hang_cells=4)
 
 
 @command("like")

@@ -105,7 +105,7 @@ async def summarise(context: CommandContext, argument: str) -> None:
     evicted, summary = await _operator(context).summarise()
     context.say(f"{counted(evicted.messages, 'message')} ({evicted.tokens:,} tokens) left the queue. The summary now:")
     for line in summary.splitlines():
-        context.say(f"  {safe_line(line)}")
+        context.say(f"  {safe_line(line)}", hang_cells=4)
 
 
 @command("memorywarning")

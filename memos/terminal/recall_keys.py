@@ -70,7 +70,7 @@ class RecallKeys:
             return
         self._context.say(f'Remembered about "{clipped(query, _QUERY_CHARS, more)}":', "bold")
         for find in finds[:MATCHES_SHOWN]:
-            self._context.say(find_line(find, query, "  "))
+            self._context.say(find_line(find, query, "  "), hang_cells=4)
         if len(finds) > MATCHES_SHOWN:
             self._context.say(f"  {more} {len(finds) - MATCHES_SHOWN} more: /search finds them", "dim")
 

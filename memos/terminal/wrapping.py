@@ -41,12 +41,14 @@ def wrap(text: str, width_cells: int | None) -> list[str]:
 def hung(line: Text, width_cells: int | None, hang_cells: int) -> list[Text]:
     """Return a line as rows of at most that width; all but the first stand `hang_cells` blanks to the right.
 
-    The line begins with so many cells of blanks or signs. A duration at its end stays in one piece.
+    A duration at its end stays in one piece.
     """
     if width_cells is None or width_cells <= 2 * hang_cells or cell_len(line.plain) <= width_cells:
         return [line]
-    ends, place = [], hang_cells
-    for row in wrap(_UNIT.sub(_GLUE, line.plain[hang_cells:]), width_cells - hang_cells):
+    text = _UNIT.sub(_GLUE, line.plain)
+    head = hang_cells if cell_len(text[:hang_cells]) == hang_cells else 0
+    ends, place = [], head
+    for row in wrap(text[head:], width_cells - hang_cells):
         place += len(row)
         ends.append(place)
     first, *rest = line.divide(ends[:-1])
@@ -92,7 +94,7 @@ def _split_word(word: str, width_cells: int) -> list[str]:
     pieces: list[str] = []
     piece, piece_cells = "", 0
     for character in word:
-        cells = 0 if character.isspace() else _cells(character)
+        cells = 0 if character.isspace() and character != _GLUE else _cells(character)
         if piece and piece_cells + cells > width_cells:
             pieces.append(piece)
             piece, piece_cells = "", 0

@@ -34,13 +34,18 @@ VARYING = (
 
 @dataclass(frozen=True)
 class Scene:
-    """What is typed, and what is waited for; `play` does both where that is not all. `last`: with the line typed."""
+    """What is typed, and what is waited for; `play` does both where that is not all.
+
+    `whole_bar`: the line being typed and the bar below it belong to the scene. Without `numbers`: they depend on the
+    prompts that memos ships, so their digits are not held against the golden screen.
+    """
 
     name: str
     typed: str = ""
     until: str = ""
     play: Callable[[Screen], None] | None = None
     whole_bar: bool = False
+    numbers: bool = True
 
 
 def at_rest(screen: Screen) -> bool:
@@ -59,6 +64,9 @@ def call(function: str, **arguments: Any) -> dict[str, Any]:
 
 @contextmanager
 def conversation(home: Path, columns: int, model: str, *arguments: str) -> Iterator[Screen]:
+    personas = home / "data" / "personas"
+    personas.mkdir(parents=True)
+    (personas / "sam.md").write_text("---\nname: Sam\ndescription: short\n---\nI am Sam, who keeps [things] in mind.\n")
     words = ["-m", "memos", "run", "--model", model, "--set", "memory.embedding=none", *arguments]
     screen = Screen([sys.executable, *words], columns=columns, rows=40, env=environment(home), folder=home)
     try:
@@ -97,7 +105,8 @@ def played(screen: Screen, scenes: Sequence[Scene]) -> dict[str, str]:
         rows = rows[rows.index("● sam") :] if "● sam" in rows and not scene.typed else rows
         if scene.whole_bar:
             rows += [row for row in screen.scrollback[seen:] if row]
-        shown[scene.name] = normalised(rows)
+        text = normalised(rows)
+        shown[scene.name] = text if scene.numbers else re.sub(r"[IFBSQM.R]{8,}", "=BAR=", re.sub(r"\d", "N", text))
     return shown
 
 
@@ -178,7 +187,7 @@ WELL_SCENES = (
     Scene("markdown", "Tell me all.", "A quoted line"),
     Scene("memory", "/memory", "Last edits"),
     Scene("memory_log", "/memory log", "takes one back"),
-    Scene("context", "/context", "The next flush"),
+    Scene("context", "/context", "The next flush", numbers=False),
     Scene("why", "/why", "The queue:"),
     Scene("usage", "/usage", "In all:"),
     Scene("search", "/search honey", "Archival storage:"),
@@ -240,6 +249,13 @@ DISTURBED: list[dict[str, Any]] = [
     saying("Both are answered."),
     saying("By the way: tea.", delay_s=0.8, chunk_chars=100),
     {"text": "Facts:\n- The user likes stories, and tea.\nOpen threads:\n- The long one.", "purpose": "summarise"},
+    {"monologue": "I keep all of it.", "calls": [call("archival_memory_insert", content="The long story. " * 500)]},
+    {"calls": [call("archival_memory_insert", content="The rest of it. " * 500)]},
+    saying("It is all kept."),
+    saying("And what matters is saved."),
+    {"calls": [call("archival_memory_insert", content="What followed. " * 500)]},
+    saying("That too."),
+    {"text": "Facts:\n- Stories are kept.\nOpen threads:\n- What follows.", "purpose": "summarise"},
 ]
 DISTURBED_SCENES = (
     Scene("before", until="I am Sam."),
@@ -250,6 +266,8 @@ DISTURBED_SCENES = (
     Scene("late_message", "/heartbeat", play=half_typed, whole_bar=True),
     Scene("cleared", play=clear_line),
     Scene("summarize", "/summarize", "Where to look"),
+    Scene("memory_pressure", "Keep the long story.", "And what matters is saved."),
+    Scene("page_out", "And what followed?", "That too.", numbers=False),
 )
 
 
@@ -259,3 +277,38 @@ def test_a_conversation_that_is_disturbed(tmp_path: Path, columns: int) -> None:
     with conversation(tmp_path, columns, "scripted:script.json") as screen:
         shown = played(screen, DISTURBED_SCENES)
     compare({name: shown[name] for name in shown if name not in ("before", "cleared")}, columns)
+
+
+# --- one with a server that fails ------------------------------------------------------------------------------
+
+FAILING = (
+    say("Good evening. I am Sam."),
+    Answer("Once.", fault="429", retry_after="1"),
+    say("Here I am again."),
+    Answer("Twice.", fault="401"),
+    Answer("Never.", fault="stall_headers"),
+    Answer("A few words, then the wire is dead, and nobody knows why.", fault="cut_text"),
+    say("All is well."),
+)
+
+
+def counted_down(screen: Screen) -> None:
+    screen.until(lambda: any(row.startswith("· asking again in ") for row in screen.lines))
+
+
+FAILING_SCENES = (
+    Scene("before", until="I am Sam."),
+    Scene("retry", "Are you there?", "Here I am again."),
+    Scene("refused", "And now?", "Your message is kept"),
+    Scene("hung", "Hello?", play=lambda screen: (screen.read(0.5), stopped_by(CTRL_C)(screen))[1]),
+    Scene("wire_cut", "Hello again?", "what came is kept"),
+    Scene("well_again", "And now?", "All is well."),
+)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_conversation_with_a_server_that_fails(tmp_path: Path, columns: int) -> None:
+    with FakeOpenAI(script=lambda request: FAILING[min(request.number, len(FAILING)) - 1]) as server:
+        with conversation(tmp_path, columns, "openai/fake", "--api-base", server.url, "--set", "road=httpx") as screen:
+            shown = played(screen, FAILING_SCENES)
+    compare({name: shown[name] for name in shown if name != "before"}, columns)
