@@ -29,7 +29,7 @@ from memos.kernel.syscalls import KernelSyscalls
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.finder import Finder
 from memos.memory.index import Index, builtin_embedder, known_dims
-from memos.memory.recall_storage import RecallStorage
+from memos.memory.recall_storage import RecallStorage, Words
 from memos.memory.working_context import Revision, WorkingContext
 from memos.messages import Block, Event, EventKind, TokenUsage, utc_now
 from memos.storage.agent_lock import AgentLock
@@ -425,6 +425,10 @@ class StoredMemory:
     def counts(self) -> tuple[int, int]:
         """Return how many messages recall storage and how many passages archival storage hold."""
         return self.recall.counts()
+
+    def last_said(self, count: int) -> Sequence[Words]:
+        """Return what was said last, oldest first."""
+        return self.recall.last_said(count)
 
     def last_edits(self, count: int) -> Sequence[Revision]:
         """Return the newest edits, newest first."""

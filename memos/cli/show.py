@@ -9,6 +9,7 @@ from typing import Any
 from memos.cli.printing import local_time, print_heading, print_json, print_text
 from memos.config import Places
 from memos.errors import AgentNotFound
+from memos.memory.recall_storage import last_said
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 
@@ -17,10 +18,6 @@ CLIP_CHARS = 600
 
 _BLOCKS = "SELECT label, value, limit_chars, description, read_only FROM blocks WHERE agent_id = ? ORDER BY rowid"
 _COUNTS = "SELECT recall, archival FROM counts WHERE agent_id = ?"
-_LAST = """
-SELECT speaker, said, created_at FROM messages
-WHERE agent_id = ? AND said <> '' AND superseded_by IS NULL ORDER BY seq DESC LIMIT ?
-"""
 
 
 def show(name: str, *, as_json: bool) -> int:
@@ -46,7 +43,7 @@ def show(name: str, *, as_json: bool) -> int:
 def picture_of(database: Database, agent: Agent) -> dict[str, Any]:
     """Return what `show --json` prints; times are UTC, ISO 8601, messages oldest first."""
     counts = database.query(_COUNTS, (agent.id,))[0]
-    last = database.query(_LAST, (agent.id, LAST_MESSAGES))
+    last = last_said(database, agent.id, LAST_MESSAGES)
     return {
         "name": agent.name,
         "model": agent.model,
@@ -59,7 +56,9 @@ def picture_of(database: Database, agent: Agent) -> dict[str, Any]:
         "recall": counts["recall"],
         "archival": counts["archival"],
         "summary": agent.summary,
-        "last_messages": [dict(row) for row in reversed(last)],
+        "last_messages": [
+            {"speaker": words.speaker, "said": words.text, "created_at": words.at.isoformat()} for words in last
+        ],
     }
 
 

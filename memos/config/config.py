@@ -111,6 +111,9 @@ class Terminal:
     colours at all, as with NO_COLOR.
     """
 
+    thoughts: str = field(default="short", metadata={"choices": ("short", "all", "none")})
+    """How much of the inner monologue is shown: the first lines of a long one (Ctrl-O shows it), all, or nothing."""
+
     ascii: bool = False
     """Draw memos' own signs in plain ASCII. Where the terminal's encoding has no others, they are."""
 

@@ -157,6 +157,11 @@ class Operator:
         await self._ready()
         return await self._database.run(lambda: self._working_context.undo(seq))
 
+    async def remember(self, text: str) -> bool:
+        """Keep the user's own words in archival storage; return whether they were not there already."""
+        await self._kernel.opened()
+        return await self._database.run(lambda: self._archival.remember(text))
+
     async def rethink(self, text: str) -> Message:
         """Let the last inner monologue read `text`; return the new row. Raises: BadInput."""
         return await self._revise(text, thought_of, rethought, "thought of the agent")
@@ -203,11 +208,15 @@ class Operator:
             await self._queue_manager.set_summary("", "user")
         return count
 
-    async def summarise(self) -> tuple[Evicted, str]:
-        """Flush the queue now; return what left, and the summary. Raises: BadInput where nothing can leave."""
+    async def summarise(self, at_least: int = 0) -> tuple[Evicted, str]:
+        """Flush the queue now, of `at_least` so many messages where that is not 0; return what left, and the summary.
+
+        A turn leaves whole, and the last one stays. Raises: BadInput where nothing can leave.
+        """
         await self._ready()
         _, gauge = await self._main_context.measured(self._kernel.processor)
-        count = self._main_context.cut(gauge)
+        queue_manager = self._queue_manager
+        count = queue_manager.cut([1] * len(self.queue), at_least) if at_least else self._main_context.cut(gauge)
         if not count:
             raise BadInput("There is too little in the queue to summarise.", "it happens by itself when it is full.")
         outputs: list[OutputBody] = []

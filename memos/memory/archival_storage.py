@@ -80,6 +80,13 @@ class ArchivalStorage:
             self._syscalls.publish(Notice(found.degraded))
         return page_text(self._lines([hit.seq for hit in found.hits]), found.total, page, query)
 
+    def remember(self, text: str) -> bool:
+        """Keep a passage in the user's own words; return whether it was not there already. A transaction."""
+        if find_same(self._database, self._agent_id, text):
+            return False
+        insert_passages(self._database, self._agent_id, [text], Provenance.USER)
+        return True
+
     def _there_already(self, same: Row, tags: Sequence[str], corrected: Row | None) -> str:
         """Store nothing twice: add the tags that are new, and let the passage that was to be corrected go."""
         told = f"It is in archival memory already, since {_local(same)}; nothing was stored twice."

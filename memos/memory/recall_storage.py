@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -32,6 +32,25 @@ from memos.storage.database import Database
 DID_NOT_COMPLETE = "This call did not complete: memos was interrupted before its result was known."
 NOTHING_ELSE = "No results besides what is in view."
 AROUND_LIMIT = 3
+_LAST_SAID = """
+SELECT speaker, said, created_at FROM messages
+WHERE agent_id = ? AND said <> '' AND superseded_by IS NULL ORDER BY seq DESC LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Something that was said; `at` is UTC."""
+
+    speaker: str
+    text: str
+    at: datetime
+
+
+def last_said(database: Database, agent_id: str, count: int) -> list[Words]:
+    """Return the last `count` things that were said to an agent and by it, and still count, oldest first."""
+    rows = database.query(_LAST_SAID, (agent_id, count))
+    return [Words(row["speaker"], row["said"], datetime.fromisoformat(row["created_at"])) for row in reversed(rows)]
 
 
 class RecallStorage:
@@ -157,6 +176,10 @@ class RecallStorage:
             (self._agent_id, json.dumps(list(seqs))),
         )
         return [message_of(row) for row in rows]
+
+    def last_said(self, count: int) -> list[Words]:
+        """Return the last `count` things that were said, oldest first."""
+        return last_said(self._database, self._agent_id, count)
 
     def counts(self) -> tuple[int, int]:
         """Return how many messages recall storage and how many passages archival storage hold, at a cost of O(1)."""

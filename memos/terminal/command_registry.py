@@ -21,6 +21,7 @@ from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
 from memos.terminal.session import Session
+from memos.terminal.turn_details import TurnDetails
 from memos.terminal.wrapping import hung
 
 _FILE_PREFIX = "gguf:"
@@ -40,7 +41,8 @@ class CommandContext:
     """What a command may use. `leave` ends the conversation with an exit code; `post` hands the kernel an event.
 
     `wrap` breaks long lines at words, for a screen; a pipe gets them whole. `send` says something as if it had been
-    typed; `lend` is None where there is no terminal for an editor. `drafts` are texts that could not be used yet.
+    typed; `put` puts a text into the line being typed, None where there is none; `lend` is None where there is no
+    terminal for an editor. `drafts` are texts that could not be used yet; `details` is the last turn in full.
     """
 
     session: Session
@@ -50,8 +52,10 @@ class CommandContext:
     post: Callable[[Event], None]
     wrap: bool = False
     send: Callable[[str], None] | None = None
+    put: Callable[[str], None] | None = None
     lend: Lend | None = None
     drafts: dict[str, str] = field(default_factory=dict)
+    details: TurnDetails = field(default_factory=TurnDetails)
 
     async def edit(self, text: str, name: str) -> str:
         """Let the user change a text in their own editor; return what was saved. Raises: BadInput."""

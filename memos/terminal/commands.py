@@ -19,6 +19,7 @@ from memos.terminal import (
     memory_commands,
     queue_commands,
     search_commands,
+    view_commands,
 )
 from memos.terminal.amounts import sentence
 from memos.terminal.command_registry import (
@@ -56,6 +57,7 @@ __all__ = [
     "queue_commands",
     "run_command",
     "search_commands",
+    "view_commands",
 ]
 
 MAIN = ("help", "memory", "why", "context", "search", "undo", "retry", "continue", "model", "usage", "agents", "exit")
@@ -173,6 +175,14 @@ async def go_on(context: CommandContext, argument: str) -> None:
     if not await context.session.kernel.was_stopped():
         raise BadInput("Nothing was stopped: the agent had come to its end.", "say something.")
     context.post(Event(EventKind.HEARTBEAT, payload={"reason": "You were stopped; the user lets you go on."}))
+
+
+@command("stop")
+async def stop(context: CommandContext, argument: str) -> None:
+    """Stop the running turn, as Ctrl-C does; what was shown is kept, and /continue goes on."""
+    if not context.session.kernel.busy:
+        raise BadInput("No turn is running.", "say something.")
+    context.session.kernel.cancel()
 
 
 @command("exit", aliases=("quit", "bye"))

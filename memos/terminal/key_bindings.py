@@ -26,10 +26,6 @@ _CHORD_S = 1.0
 class KeyActions(Protocol):
     """What the screen does when a key asks for it."""
 
-    @property
-    def stoppable(self) -> bool:
-        """Whether a command or a turn is at work."""
-
     def submit(self, text: str) -> None:
         """Take a line that was ended with Enter."""
 
@@ -39,8 +35,8 @@ class KeyActions(Protocol):
     def interrupt(self, buffer: Buffer) -> None:
         """Stop what runs, else clear the line, else leave."""
 
-    def stop(self) -> None:
-        """Stop what runs."""
+    def escape(self) -> None:
+        """Stop what runs, or turn back."""
 
     def leave(self, code: int) -> None:
         """End the conversation."""
@@ -121,9 +117,9 @@ def _bind_leaving(keys: KeyBindings, actions: KeyActions) -> None:
     def _interrupt(event: KeyPressEvent) -> None:
         actions.interrupt(event.app.current_buffer)
 
-    @keys.add("escape", filter=in_line & (emacs_mode | vi_navigation_mode) & Condition(lambda: actions.stoppable))
-    def _stop(event: KeyPressEvent) -> None:
-        actions.stop()
+    @keys.add("escape", filter=in_line & (emacs_mode | vi_navigation_mode))
+    def _escape(event: KeyPressEvent) -> None:
+        actions.escape()
 
     @keys.add("c-d", filter=in_line & Condition(lambda: not get_app().current_buffer.text))
     def _leave(event: KeyPressEvent) -> None:

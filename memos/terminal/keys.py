@@ -20,7 +20,7 @@ class Key:
 KEYS = (
     Key("Enter", "sends; while a reply runs, the line waits its turn", (("enter",),)),
     Key("Alt-Enter, Ctrl-J", "begin a new line", (("escape", "enter"), ("c-j",))),
-    Key("Esc", "stops the reply", (("escape",),)),
+    Key("Esc", "stops the reply; twice on an empty line offers /edit", (("escape",),)),
     Key("Ctrl-C", "stops the reply, else clears the line; twice leaves", (("c-c",),)),
     Key("Ctrl-D", "on an empty line leaves", (("c-d",),)),
     Key("Tab", "completes commands, their arguments, and paths", (("tab",),)),
@@ -28,6 +28,8 @@ KEYS = (
     Key("Ctrl-R", "searches what you typed before", (("c-r",),)),
     Key("Right, End", "take over what is suggested in grey", (("right",), ("end",))),
     Key("Ctrl-G", "opens the line in $EDITOR", (("c-g",),)),
+    Key("Ctrl-O", "is /last", (("c-o",),)),
+    Key("Ctrl-T", "is /thoughts: shows more or less of them", (("c-t",),)),
     Key("Ctrl-L", "clears the screen", (("c-l",),)),
     Key("Ctrl-Z", "suspends memos", (("c-z",),)),
     Key("F1", "is /help", (("f1",),)),
@@ -37,5 +39,5 @@ KEYS = (
     Key("F5", "quotes the best of it in the line; again, the next", (("f5",),)),
 )
 
-COMMAND_KEYS = {"f1": "/help", "f2": "/memory", "f3": "/context"}
+COMMAND_KEYS = {"f1": "/help", "f2": "/memory", "f3": "/context", "c-o": "/last", "c-t": "/thoughts"}
 """Keys that are commands."""

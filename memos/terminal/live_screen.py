@@ -35,6 +35,7 @@ from memos.terminal.screen_output import make_screen_output, one_write, rows_pus
 from memos.terminal.session import KERNEL_ENDED, Session, farewell
 from memos.terminal.signals import signals_handled
 from memos.terminal.status_bar import Running, StatusBar
+from memos.terminal.turn_details import TurnDetails
 from memos.terminal.type_ahead import typed_ahead
 from memos.terminal.wrapping import displayable
 
@@ -67,14 +68,19 @@ class LiveScreen:
         self._paper = io.StringIO()
         self._console = make_console(self._paper, colours=colours, theme=wanted.theme)
         self._marks = replace(marks_for(sys.stdout, plain_ascii=wanted.ascii), speech_inline=False)
+        details = TurnDetails(wanted.thoughts)
         self._painter = Painter(
             self._console,
             session.agent.name,
             self._marks,
             width_cells=lambda: self._output.get_size().columns - 1,
             tail_limit_rows=lambda: max(1, self._output.get_size().rows // 2 - len(self._lines.waiting)),
+            markdown=colours and not wanted.ascii,  # without renditions what was marked could not be told
+            details=details,
         )
-        commands = CommandContext(session, self._console, self._marks, self.leave, self.post, wrap=True)
+        commands = CommandContext(
+            session, self._console, self._marks, self.leave, self.post, wrap=True, put=self.give_back, details=details
+        )
         self._commands = commands
         self._lines = LineQueue(commands, self._painter, self)
         commands.send, commands.lend = self._lines.send, self._lend
@@ -99,7 +105,7 @@ class LiveScreen:
         self._drawn_columns = 0
         self._rendered_columns = self._output.get_size().columns
         self._drawing_waits_until_s = 0.0
-        self._last_interrupt = -TWICE_S
+        self._last_interrupt = self._last_escape = -TWICE_S
         self._code: int | None = None
         self._failure: BaseException | None = None
 
@@ -231,6 +237,17 @@ class LiveScreen:
             self._session.kernel.cancel()
             self._painter.enter("stopping")
         self.show()
+
+    def escape(self) -> None:
+        """Stop what runs; where nothing does, close the menu, and at the second time offer to change the last words."""
+        now, buffer = time.monotonic(), self._buffer
+        again, self._last_escape = now - self._last_escape < TWICE_S, now
+        if self.stoppable:
+            self.stop()
+        elif buffer.complete_state:
+            buffer.cancel_completion()
+        elif again and not buffer.text:
+            buffer.document = Document("/edit")
 
     def edit_line(self) -> None:
         """Open the line in the user's editor; what is saved becomes the line."""

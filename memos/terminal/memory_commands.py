@@ -5,7 +5,7 @@ from __future__ import annotations
 from memos.errors import BadInput
 from memos.memory.working_context import Revision
 from memos.messages import Block
-from memos.safe_text import safe_line
+from memos.safe_text import safe_line, storable
 from memos.terminal.amounts import counted
 from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.drawing import block_lines, difference_lines
@@ -50,6 +50,16 @@ async def show_memory(context: CommandContext, argument: str) -> None:
             _say_memory(context)
         case _:
             _say_block(context, _block(context, argument))
+
+
+@command("remember", argument="TEXT")
+async def remember(context: CommandContext, argument: str) -> None:
+    """Keep TEXT in archival storage, in your own words; the agent finds it there when it searches."""
+    context.check_writable()
+    if not argument:
+        raise BadInput("/remember takes the words to keep.", "for example: /remember The bees are at Sant Feliu.")
+    new = await context.session.operator.remember(storable(argument))
+    context.say("Kept in archival storage." if new else "It is in archival storage already.")
 
 
 @command("why", argument="[all]", complete=lambda session: ("all",))

@@ -37,12 +37,12 @@ from memos.terminal.amounts import counted
 from memos.terminal.drawing import call_line, edit_lines
 from memos.terminal.marks import Marks
 from memos.terminal.tail import Kind, Tail
+from memos.terminal.turn_details import FOLDED_ROWS, TurnDetails
 from memos.terminal.wrapping import displayable, hung, wrap
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-"""Its call is not drawn when it succeeded: the message itself is."""
 THOUGHT_STYLE = "dim italic"
 _SIGN_CELLS = 2
 _STOP_STYLES = {"cancelled": "yellow", "limit": "yellow", "error": "red"}
@@ -52,7 +52,8 @@ class Painter:
     """Draws one agent's outputs onto a console.
 
     `tail_limit_rows` tells how many rows the live tail may fill now: of a longer one the end is drawn. `width_cells`
-    tells the width to wrap at, None for not at all.
+    tells the width to wrap at, None for not at all. With `markdown` a message is drawn, block by block, instead of
+    printed as it is. `details` keeps what is not shown, and says how much of a thought is.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class Painter:
         *,
         width_cells: Callable[[], int | None],
         tail_limit_rows: Callable[[], int],
+        markdown: bool = False,
+        details: TurnDetails | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
@@ -70,6 +73,8 @@ class Painter:
         self._marks = marks
         self._width_cells = width_cells
         self._tail_limit_rows = tail_limit_rows
+        self._markdown = markdown
+        self._details = details or TurnDetails()
         self._clock = clock
         self._tail = Tail()
         self._edits: list[MemoryEdited] = []
@@ -107,6 +112,8 @@ class Painter:
         rows: list[tuple[str, str]] = []
         widths: dict[Kind, int] = {"thought": width_cells - len(self._marks.thought), "speech": width_cells}
         for kind, text in self._tail.last_rows(widths, limit_rows):
+            if kind == "thought" and self._details.thoughts == "none":
+                continue
             if kind == "speech" and not self._speech_open and not any(seen == "speech" for seen, _ in rows):
                 rows += [("name", "")] * (not self._marks.speech_inline)
                 rows.append(("name", self._marks.speech.format(name=self._name)))
@@ -182,6 +189,8 @@ class Painter:
 
     def _step_started(self, step: StepStarted) -> None:
         self.leave_tail()
+        if step.number == 1:
+            self._details.begin()
         self._step = step
         self._phase = ""
         self.enter("thinking")
@@ -190,10 +199,14 @@ class Painter:
 
     def _speech_delta(self, text: str) -> None:
         self.enter("speaking")
-        if self._tail.pending("thought") and not self._tail.pending("speech"):
+        if self._tail.begins_with_thought and not self._tail.pending("speech"):
             self._thought(self._tail.take_thought())
         self._tail.add("speech", text)
-        self._speech_rows(self._tail.take_finished_rows(self._width_cells()))
+        if self._markdown:
+            if finished := self._tail.take_finished_blocks():
+                self._speech_blocks(finished)
+        else:
+            self._speech_rows(self._tail.take_finished_rows(self._width_cells()))
 
     def _reply_stored(self, reply: Reply) -> None:
         message = "" if reply.calls else reply.text
@@ -207,6 +220,8 @@ class Painter:
         self._close_speech()
 
     def _call_finished(self, body: CallFinished) -> None:
+        self._details.call(body)
+        # That of a message is not drawn where it succeeded: the message itself is.
         if body.call.name != SPEECH_FUNCTION or not body.result.ok:
             self._print_hung(call_line(body.call, body.result, body.elapsed_s, self._marks))
         self._print_edits()
@@ -254,23 +269,49 @@ class Painter:
     # --- printing --------------------------------------------------------------------------------------
 
     def _thought(self, text: str) -> None:
-        for row in self._rows(text.strip(), len(self._marks.thought)):
+        self._details.thought(text)
+        if self._details.thoughts == "none":
+            return
+        rows = self._rows(text.strip(), len(self._marks.thought))
+        folded = len(rows) - FOLDED_ROWS if self._details.thoughts == "short" else 0
+        if folded > 1:  # one row more takes no more room than to say so
+            rows[FOLDED_ROWS:] = [f"{self._marks.more} {folded} more lines: Ctrl-O"]
+        for row in rows:
             self._print(Text(self._marks.thought + row, style=THOUGHT_STYLE))
 
     def _speech(self, text: str) -> None:
-        self._speech_rows(self._rows(text.rstrip(), 0))
+        if self._markdown:
+            self._speech_blocks(text)
+        else:
+            self._speech_rows(self._rows(text.rstrip(), 0))
 
     def _speech_rows(self, rows: list[str]) -> None:
         for row in rows:
-            line = Text()
-            if not self._speech_open:
-                self._speech_open = True
-                line.append(self._marks.speech.format(name=self._name), style="bold green")
-                if not self._marks.speech_inline:
-                    self._console.print()
-                    self._print(line)
-                    line = Text()
-            self._print(line.append(row.rstrip()))
+            self._print((Text() if self._speech_open else self._speech_begins()).append(row.rstrip()))
+
+    def _speech_blocks(self, text: str) -> None:
+        from rich.segment import Segment, Segments
+
+        from memos.terminal.markdown import markdown_rows  # loads a parser: before the first words, not at the start
+
+        if not text.strip():
+            return
+        if self._speech_open:
+            self._console.print()
+        else:
+            self._speech_begins()
+        rows = markdown_rows(displayable(text), self._console, self._width_cells() or 80)
+        self._console.print(Segments(piece for row in rows for piece in (*row, Segment.line())), end="")
+
+    def _speech_begins(self) -> Text:
+        """Print who speaks, in a line above; return what stands before the first words."""
+        self._speech_open = True
+        name = Text(self._marks.speech.format(name=self._name), style="bold green")
+        if self._marks.speech_inline:
+            return name
+        self._console.print()
+        self._print(name)
+        return Text()
 
     def _close_speech(self) -> None:
         self._speech_open = False

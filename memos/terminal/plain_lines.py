@@ -21,6 +21,7 @@ from memos.terminal.mentions import Typed, mentions_images, read_mentions, with_
 from memos.terminal.painter import Painter
 from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
 from memos.terminal.signals import signals_handled
+from memos.terminal.turn_details import TurnDetails
 from memos.terminal.typed_lines import TypedLines
 
 if TYPE_CHECKING:
@@ -34,8 +35,13 @@ class PlainLines:
         self._session = session
         self._lines, self._stdout = lines, stdout
         console = make_console(stdout, colours=False)
-        self._painter = Painter(console, session.agent.name, WORDS, width_cells=lambda: None, tail_limit_rows=lambda: 0)
-        self._commands = CommandContext(session, console, WORDS, self._leave, self._post, send=self._send)
+        details = TurnDetails("none" if session.screen.thoughts == "none" else "all")  # a pipe cannot unfold them
+        self._painter = Painter(
+            console, session.agent.name, WORDS, width_cells=lambda: None, tail_limit_rows=lambda: 0, details=details
+        )
+        self._commands = CommandContext(
+            session, console, WORDS, self._leave, self._post, send=self._send, details=details
+        )
         if lines.is_terminal and stdout.isatty():
             self._commands.lend = _lend
         self._quiet = asyncio.Event()

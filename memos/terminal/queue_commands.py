@@ -63,6 +63,18 @@ async def retry(context: CommandContext, argument: str) -> None:
     _say_taken_back(context, await _operator(context).retry())
 
 
+@command("edit")
+async def edit(context: CommandContext, argument: str) -> None:
+    """Take back the last turn as /undo does, and put your words into the line, to be changed and sent anew."""
+    if context.put is None:
+        raise BadInput("There is no line here to put your words into.", "/undo, and say it anew.")
+    taken = await _operator(context).undo()
+    _say_taken_back(context, taken)
+    context.put(f"/{taken.words}" if taken.words.startswith("/") else taken.words)
+    if taken.images:
+        context.say("Its images are not in the line: name them anew with @PATH.", "yellow")
+
+
 @command("rethink", argument="TEXT")
 async def rethink(context: CommandContext, argument: str) -> None:
     """Let the agent have thought TEXT: it takes the place of its last inner monologue."""
@@ -99,10 +111,12 @@ async def clear(context: CommandContext, argument: str) -> None:
     context.say(f"The queue is empty: {counted(count, 'message')} left it, and stayed in recall storage.")
 
 
-@command("summarize")
+@command("summarize", aliases=("evict",), argument="[N]")
 async def summarise(context: CommandContext, argument: str) -> None:
-    """Flush the queue now: its older half leaves, and a summary takes its place."""
-    evicted, summary = await _operator(context).summarise()
+    """Flush the queue now: its older half, or at least N messages, leave, and a summary takes their place."""
+    if argument and not (argument.isdecimal() and int(argument)):
+        raise BadInput(f"/summarize takes a number, not {safe_line(argument)!r}.", "for example: /summarize 10")
+    evicted, summary = await _operator(context).summarise(int(argument or 0))
     context.say(f"{counted(evicted.messages, 'message')} ({evicted.tokens:,} tokens) left the queue. The summary now:")
     for line in summary.splitlines():
         context.say(f"  {safe_line(line)}", hang_cells=4)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memos.kernel.kernel import Kernel
     from memos.kernel.operator import Operator
     from memos.memory.finder import Finds, Place
+    from memos.memory.recall_storage import Words
     from memos.memory.working_context import Revision
     from memos.storage.agents import Agent
     from memos.storage.fork import Fork
@@ -31,6 +32,10 @@ class MemoryView(Protocol):
 
     def counts(self) -> tuple[int, int]:
         """Return how many messages recall storage and how many passages archival storage hold."""
+        ...
+
+    def last_said(self, count: int) -> Sequence[Words]:
+        """Return the last `count` things that were said, oldest first."""
         ...
 
     def last_edits(self, count: int) -> Sequence[Revision]:

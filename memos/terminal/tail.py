@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from memos.terminal.markdown_blocks import finished_end
 from memos.terminal.wrapping import displayable, wrap
 
 Kind = Literal["thought", "speech"]
@@ -28,19 +29,27 @@ class Tail:
     def __init__(self) -> None:
         self._segments: list[_Segment] = []
         self._left: dict[Kind, str] = {"thought": "", "speech": ""}
+        self._may_end = False
 
     def add(self, kind: Kind, text: str) -> None:
         """Take a further piece as it arrives."""
         if not self._segments or self._segments[-1].kind != kind:
             self._segments.append(_Segment(kind, ""))
-        arrived = displayable(text)
-        if not self._left[kind] and not self.pending(kind):
+        segment, arrived = self._segments[-1], displayable(text)
+        if not segment.text and not self._left[kind] and not self.pending(kind):
             arrived = arrived.lstrip()
-        self._segments[-1].text += arrived
+        # A block can end only with a line, or where the line after an empty one begins.
+        self._may_end = self._may_end or "\n" in arrived or segment.text.endswith("\n")
+        segment.text += arrived
 
     def pending(self, kind: Kind) -> str:
         """Return what arrived of `kind` and has not left."""
         return "".join(segment.text for segment in self._segments if segment.kind == kind)
+
+    @property
+    def begins_with_thought(self) -> bool:
+        """Whether what is here begins with inner monologue."""
+        return bool(self._segments) and self._segments[0].kind == "thought"
 
     def has_left(self, kind: Kind) -> bool:
         """Return whether part of the running text of `kind` is in the scrollback."""
@@ -70,6 +79,17 @@ class Tail:
         first.text = first.text[len(gone) :]
         self._left["speech"] += gone
         return rows
+
+    def take_finished_blocks(self) -> str:
+        """Take the blocks of Markdown that cannot change any more; the one being written stays."""
+        if not self._may_end or not self._segments or self._segments[0].kind != "speech":
+            return ""
+        self._may_end = False
+        first = self._segments[0]
+        end = finished_end(first.text)
+        gone, first.text = first.text[:end], first.text[end:]
+        self._left["speech"] += gone
+        return gone
 
     def settle_speech(self, whole: str) -> str:
         """Return the part of the final message `whole` that is still to be printed, and forget it here.

@@ -36,6 +36,21 @@ LIGHT: Mapping[str, str] = MappingProxyType(
         "dim": "#585858",
     }
 )
+MARKDOWN: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("markdown.h1", "markdown.h2"), "bold underline"),
+        **dict.fromkeys(("markdown.h3", "markdown.h4", "markdown.h5", "markdown.h6"), "bold"),
+        "markdown.code": "cyan",
+        "markdown.code_block": "cyan",
+        "markdown.block_quote": "dim",
+        "markdown.list": "none",
+        "markdown.item.bullet": "bold",
+        "markdown.item.number": "bold",
+        "markdown.table.border": "dim",
+        "markdown.table.header": "bold",
+    }
+)
+"""Rich's names for the parts of a message; its own styles paint a background, which no theme here does."""
 OWN: Mapping[str, str] = MappingProxyType({})
 """The terminal's own palette."""
 
@@ -88,6 +103,8 @@ class ThemedConsole(Console):
 
     def get_style(self, name: StyleType, *, default: StyleType | None = None) -> Style:
         """Return a style by its words, each colour as the theme has it."""
+        if isinstance(name, str):
+            name = MARKDOWN.get(name, name)
         if isinstance(name, str) and self._colours:
             name = _themed(name, self._colours)
         return super().get_style(name, default=default)

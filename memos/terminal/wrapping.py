@@ -71,6 +71,8 @@ def _lines(text: str) -> Iterator[str]:
 def _wrap_line(line: str, width_cells: int) -> list[str]:
     if line.isascii() and len(line.rstrip()) <= width_cells:
         return [line]
+    if line.isascii():
+        return _wrap_ascii(line, width_cells)
     rows: list[str] = []
     row, row_cells = "", 0
     for word in _WORDS.findall(line):
@@ -88,6 +90,18 @@ def _wrap_line(line: str, width_cells: int) -> list[str]:
     if row:
         rows.append(row)
     return rows
+
+
+def _wrap_ascii(line: str, width_cells: int) -> list[str]:
+    """Do the same where every character is one cell wide: of a reply that streams it is done twenty times a second."""
+    rows: list[str] = []
+    while len(line.rstrip()) > width_cells:
+        end = next((place for place in range(width_cells, 0, -1) if line[place].isspace()), width_cells)
+        while line[end].isspace():  # a row's blanks stay with it; something follows them, or it would fit
+            end += 1
+        rows.append(line[:end])
+        line = line[end:]
+    return [*rows, line] if line else rows
 
 
 def _split_word(word: str, width_cells: int) -> list[str]:

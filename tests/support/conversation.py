@@ -12,6 +12,7 @@ GREETING = saying("Good evening. I am Sam.")
 SENTENCES = [f"Sentence {number} of the story, with [abc] and [/foo] in it." for number in range(1, 13)]
 STORY = "\n".join(SENTENCES)
 CTRL_A, CTRL_C, CTRL_D, CTRL_G, CTRL_J, CTRL_R, CTRL_Z = "\x01", "\x03", "\x04", "\x07", "\n", "\x12", "\x1a"
+CTRL_O, CTRL_T = "\x0f", "\x14"
 ESC, ALT_ENTER, UP, DOWN, RIGHT, END = "\x1b", "\x1b\r", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[F"
 F1, F2, F3, F4, F5 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"

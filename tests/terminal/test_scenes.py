@@ -37,7 +37,8 @@ class Scene:
     """What is typed, and what is waited for; `play` does both where that is not all.
 
     `whole_bar`: the line being typed and the bar below it belong to the scene. Without `numbers`: they depend on the
-    prompts that memos ships, so their digits are not held against the golden screen.
+    prompts that memos ships, so their digits are not held against the golden screen. `ends`: what follows this row may
+    change with every new command.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Scene:
     play: Callable[[Screen], None] | None = None
     whole_bar: bool = False
     numbers: bool = True
+    ends: str = ""
 
 
 def at_rest(screen: Screen) -> bool:
@@ -105,7 +107,7 @@ def played(screen: Screen, scenes: Sequence[Scene]) -> dict[str, str]:
         rows = rows[rows.index("● sam") :] if "● sam" in rows and not scene.typed else rows
         if scene.whole_bar:
             rows += [row for row in screen.scrollback[seen:] if row]
-        text = normalised(rows)
+        text = normalised(rows[: rows.index(scene.ends)] if scene.ends else rows)
         shown[scene.name] = text if scene.numbers else re.sub(r"[IFBSQM.R]{8,}", "=BAR=", re.sub(r"\d", "N", text))
     return shown
 
@@ -195,7 +197,7 @@ WELL_SCENES = (
     Scene("params", "/params", "limits.turn_usd"),
     Scene("agents", "/agents", "copies this one."),
     Scene("keys", "/keys", "F5"),
-    Scene("help", "/help", "Everything is kept as it happens."),
+    Scene("help", "/help", "Everything is kept as it happens.", ends="More:"),
     Scene("wrong_command", "/memroy", "Did you mean"),
     Scene("undo", "/undo", "Taken back"),
     Scene("memory_undo", "/memory undo 1", "Next"),
