@@ -245,12 +245,8 @@ class Painter:
         self._print_hung(Text(f"{self._marks.stopped}{safe_line(body.reason)}", style=_STOP_STYLES[body.code]))
 
     def _evicted(self, body: Evicted) -> None:
-        self._print_hung(
-            Text(
-                f"{self._marks.evicted}paged out {counted(body.messages, 'message')} ({body.tokens:,} tokens) to recall storage",
-                style="dim",
-            )
-        )
+        what = f"{counted(body.messages, 'message')} ({body.tokens:,} tokens)"
+        self._print_hung(Text(f"{self._marks.evicted}paged out {what} to recall storage", style="dim"))
 
     def _turn_done(self) -> None:
         self.leave_tail()

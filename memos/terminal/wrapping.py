@@ -15,9 +15,7 @@ _GLUE = "\u00a0"
 _WIDE = "\u2e80-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff60"
 """Chinese and Japanese: written without spaces, so a row may end after each character that closes nothing."""
 _OPENING, _CLOSING = "「『（【〈《", "、。，．：；！？」』）】〉》ー・"
-_WORDS = re.compile(
-    rf"(?:[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|(?:[^\s{_WIDE}]|{_GLUE})+[{_CLOSING}]*)[^\S{_GLUE}]*|\s+"
-)
+_WORDS = re.compile(rf"(?:[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|(?:[^\s{_WIDE}]|{_GLUE})+[{_CLOSING}]*)[^\S{_GLUE}]*|\s+")
 _UNIT = re.compile(r"(?<=\d) (?=m?s$)")
 
 
@@ -48,8 +46,8 @@ def hung(line: Text, width_cells: int | None, hang_cells: int) -> list[Text]:
     text = _UNIT.sub(_GLUE, line.plain)
     head = hang_cells if cell_len(text[:hang_cells]) == hang_cells else 0
     ends, place = [], head
-    for row in wrap(text[head:], width_cells - hang_cells):
-        place += len(row)
+    for words in wrap(text[head:], width_cells - hang_cells):
+        place += len(words)
         ends.append(place)
     first, *rest = line.divide(ends[:-1])
     rows = [first, *(Text(" " * hang_cells).append_text(row) for row in rest)]

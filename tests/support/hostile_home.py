@@ -7,14 +7,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from support.agent_home import AgentHome
-from support.desk import Desk
-from support.listening import running, speak
-
 from memos.errors import BadInput
 from memos.llm.scripted import ScriptedCall, ScriptedProcessor, ScriptedReply
 from memos.messages import Block, TokenUsage
 from memos.storage.usage_ledger import ModelCall
+from support.agent_home import AgentHome
+from support.desk import Desk
+from support.listening import running, speak
 
 
 def hostile_desk(folder: Path, attack: str) -> Desk:

@@ -19,7 +19,7 @@ TIMEOUT_S = 30.0
 
 
 class Screen:
-    """A program in a pseudo-terminal of `columns` by `rows`, begun in `folder`; its screen, its scrollback and its raw bytes."""
+    """A program, begun in `folder`, in a pseudo-terminal: its screen, its scrollback and its raw bytes."""
 
     def __init__(
         self,

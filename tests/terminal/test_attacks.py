@@ -256,8 +256,7 @@ def test_menus_of_completion_and_suggestions_show_pictures_of_what_they_hold(tmp
 CLI_LINES: dict[str, list[list[str]]] = {
     "run": [["run", "sam", "-p", "Hello"], ["run", EVERYTHING, "-p", "x"]],
     "configure": [["configure", "--show"], ["configure", "--non-interactive", "--set", f"api_base={EVERYTHING}"]],
-    "list": [["list", what] for what in ("agents", "personas", "humans", "models", EVERYTHING)]
-    + [["list", "--json"]],
+    "list": [["list", what] for what in ("agents", "personas", "humans", "models", EVERYTHING)] + [["list", "--json"]],
     "show": [["show", "SAM"], ["show", "SAM", "--json"], ["show", EVERYTHING]],
     "usage": [["usage"], ["usage", EVERYTHING], ["usage", "--since", EVERYTHING]],
     "search": [["search", "bees"], ["search", "bees", "--json"], ["search", EVERYTHING], ["search", "x", "--in", "y"]],
@@ -305,7 +304,9 @@ def test_no_command_of_the_command_line_steers_the_terminal_with_what_any_store_
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.toml").write_text(f"model = {json.dumps(model)}\n[memory]\nembedding = 'none'\n")
     (tmp_path / "lines.jsonl").write_text(json.dumps({"role": EVERYTHING, "content": EVERYTHING}) + "\n")
-    lines = [[word.format(home=tmp_path) if "{home}" in word else word for word in words] for words in _cli_lines(model)]
+    lines = [
+        [word.format(home=tmp_path) if "{home}" in word else word for word in words] for words in _cli_lines(model)
+    ]
     (tmp_path / "words.json").write_text(json.dumps(lines))
     more = {"NO_COLOR": no_color} if no_color else {}
     command = [sys.executable, "-c", RUN_THEM, str(tmp_path / "words.json")]

@@ -259,7 +259,9 @@ def test_arguments_that_are_no_json_are_shown_as_they_are() -> None:
 
 
 def test_a_failed_send_message_is_shown() -> None:
-    drawing = Drawing(width=90).consume(CallFinished(SEND, FunctionResult("1", "send_message", False, "No message."), 0.0))
+    drawing = Drawing(width=90).consume(
+        CallFinished(SEND, FunctionResult("1", "send_message", False, "No message."), 0.0)
+    )
     assert "failed: No message" in drawing.printed
 
 

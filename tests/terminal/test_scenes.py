@@ -23,6 +23,8 @@ from support.screens import Screen, environment, saying, write_script
 pytestmark = pytest.mark.terminal
 
 WIDTHS = (60, 80, 120)
+UNSEEN = ""
+"""The name of what is no scene of its own."""
 VARYING = (
     (re.compile(r"20\d\d-\d\d-\d\d"), "2026-11-24"),
     (re.compile(r"(?<=[ ^])\d\d:\d\d\b", re.MULTILINE), "09:05"),
@@ -108,7 +110,8 @@ def played(screen: Screen, scenes: Sequence[Scene]) -> dict[str, str]:
         if scene.whole_bar:
             rows += [row for row in screen.scrollback[seen:] if row]
         text = normalised(rows[: rows.index(scene.ends)] if scene.ends else rows)
-        shown[scene.name] = text if scene.numbers else re.sub(r"[IFBSQM.R]{8,}", "=BAR=", re.sub(r"\d", "N", text))
+        if scene.name != UNSEEN:
+            shown[scene.name] = text if scene.numbers else re.sub(r"[IFBSQM.R]{8,}", "=BAR=", re.sub(r"\d", "N", text))
     return shown
 
 
@@ -260,13 +263,13 @@ DISTURBED: list[dict[str, Any]] = [
     {"text": "Facts:\n- Stories are kept.\nOpen threads:\n- What follows.", "purpose": "summarise"},
 ]
 DISTURBED_SCENES = (
-    Scene("before", until="I am Sam."),
+    Scene(UNSEEN, until="I am Sam."),
     Scene("ctrl_c", "A story, please.", "The beginning", stopped_by(CTRL_C)),
     Scene("esc", "Once more.", "The beginning", stopped_by(ESC)),
     Scene("cut_stream", "And now?", "These words"),
     Scene("queued", "A first message.", play=queue_two),
     Scene("late_message", "/heartbeat", play=half_typed, whole_bar=True),
-    Scene("cleared", play=clear_line),
+    Scene(UNSEEN, play=clear_line),
     Scene("summarize", "/summarize", "Where to look"),
     Scene("memory_pressure", "Keep the long story.", "And what matters is saved."),
     Scene("page_out", "And what followed?", "That too.", numbers=False),
@@ -278,7 +281,7 @@ def test_a_conversation_that_is_disturbed(tmp_path: Path, columns: int) -> None:
     write_script(tmp_path / "script.json", DISTURBED)
     with conversation(tmp_path, columns, "scripted:script.json") as screen:
         shown = played(screen, DISTURBED_SCENES)
-    compare({name: shown[name] for name in shown if name not in ("before", "cleared")}, columns)
+    compare(shown, columns)
 
 
 # --- one with a server that fails ------------------------------------------------------------------------------
@@ -299,7 +302,7 @@ def counted_down(screen: Screen) -> None:
 
 
 FAILING_SCENES = (
-    Scene("before", until="I am Sam."),
+    Scene(UNSEEN, until="I am Sam."),
     Scene("retry", "Are you there?", "Here I am again."),
     Scene("refused", "And now?", "Your message is kept"),
     Scene("hung", "Hello?", play=lambda screen: (screen.read(0.5), stopped_by(CTRL_C)(screen))[1]),
@@ -310,7 +313,54 @@ FAILING_SCENES = (
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_a_conversation_with_a_server_that_fails(tmp_path: Path, columns: int) -> None:
-    with FakeOpenAI(script=lambda request: FAILING[min(request.number, len(FAILING)) - 1]) as server:
-        with conversation(tmp_path, columns, "openai/fake", "--api-base", server.url, "--set", "road=httpx") as screen:
-            shown = played(screen, FAILING_SCENES)
-    compare({name: shown[name] for name in shown if name != "before"}, columns)
+    with (
+        FakeOpenAI(script=lambda request: FAILING[min(request.number, len(FAILING)) - 1]) as server,
+        conversation(tmp_path, columns, "openai/fake", "--api-base", server.url, "--set", "road=httpx") as screen,
+    ):
+        shown = played(screen, FAILING_SCENES)
+    compare(shown, columns)
+
+
+# --- a timed message ------------------------------------------------------------------------------------------
+
+QUICK_CLOCK = """
+import sys
+import memos.cli.boot as boot
+machine = boot.Machine
+boot.Machine = lambda *given, idle_heartbeat_s, **more: machine(*given, idle_heartbeat_s=idle_heartbeat_s / 60, **more)
+from memos.cli import main
+sys.exit(main())
+"""
+"""memos with minutes of a second each: a test should not wait for a real one."""
+
+
+def half_a_line(screen: Screen) -> None:
+    screen.until(lambda: at_rest(screen))
+    screen.type("what I was about to say")
+    screen.until("Shall we look at the bees?")
+
+
+TIMED_SCENES = (Scene(UNSEEN, until="I am Sam."), Scene("timer", play=half_a_line, whole_bar=True))
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_timed_message_appears_above_a_half_typed_line(tmp_path: Path, columns: int) -> None:
+    timed = saying("You have been quiet for a while. Shall we look at the bees?")
+    pause = {"calls": [{"name": "pause_heartbeats", "arguments": {"minutes": 60}}, *timed["calls"]]}
+    write_script(tmp_path / "script.json", [GREETING, pause])
+    words = ["run", "--model", "scripted:script.json", "--set", "memory.embedding=none", "--set", "heartbeat_minutes=2"]
+    command = [sys.executable, "-c", QUICK_CLOCK, *words]
+    screen = Screen(command, columns=columns, rows=24, env=environment(tmp_path), folder=tmp_path)
+    try:
+        compare(played(screen, TIMED_SCENES), columns)
+        assert screen.prompt_line == "❯ what I was about to say"
+    finally:
+        screen.close()
+
+
+ALL_SCENES = [
+    scene.name
+    for scenes in (WELL_SCENES, DISTURBED_SCENES, FAILING_SCENES, TIMED_SCENES)
+    for scene in scenes
+    if scene.name != UNSEEN
+]
