@@ -71,8 +71,8 @@ async def show_help(context: CommandContext, argument: str) -> None:
     if argument:
         entry = find_command(argument.removeprefix("/"))
         context.say(entry.usage, "bold")
-        for paragraph in entry.help.split("\n\n"):
-            context.say(" ".join(paragraph.split()))
+        for number, paragraph in enumerate(entry.help.split("\n\n")):
+            context.say("\n" * bool(number) + " ".join(paragraph.split()))
         if entry.aliases:
             context.say("Also: " + ", ".join(f"/{alias}" for alias in entry.aliases), "dim")
         return
@@ -88,8 +88,8 @@ async def show_help(context: CommandContext, argument: str) -> None:
 
 def _say_entry(context: CommandContext, entry: Command) -> None:
     """Print a command and what it does, side by side where there is room for that."""
-    usage = Text(f"{entry.usage:<{_USAGE_CELLS}}", style="bold")
-    if len(entry.usage) >= _USAGE_CELLS:
+    usage = Text(f"{entry.usage + '  ':<{_USAGE_CELLS}}", style="bold")
+    if context.wrap and len(entry.usage) + 2 > _USAGE_CELLS:
         context.say(usage)
         usage = Text(" " * _USAGE_CELLS)
     context.say(usage.append(entry.summary, style="not bold"), hang_cells=_USAGE_CELLS)
