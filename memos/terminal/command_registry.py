@@ -9,20 +9,23 @@ import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.text import Text
 
 from memos.errors import BadInput, MemosError
 from memos.messages import Event
-from memos.safe_text import safe_line, safe_text
+from memos.safe_text import safe_line, safe_text, storable
 from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
 from memos.terminal.session import Session
 from memos.terminal.turn_details import TurnDetails
 from memos.terminal.wrapping import hung
+
+if TYPE_CHECKING:
+    from memos.storage.unwanted_words import UnwantedWords
 
 _FILE_PREFIX = "gguf:"
 """Stands before the path of a model in a file."""
@@ -55,6 +58,10 @@ class CommandContext:
     put: Callable[[str], None] | None = None
     lend: Lend | None = None
     drafts: dict[str, str] = field(default_factory=dict)
+    to_forget: UnwantedWords | None = None
+    """What `/forget` has shown a preview of, and waits to hear whether it may go."""
+    unremember: Callable[[Callable[[str], bool]], None] | None = None
+    """Takes lines out of the history that this screen holds in memory."""
     details: TurnDetails = field(default_factory=TurnDetails)
 
     async def edit(self, text: str, name: str) -> str:
@@ -119,7 +126,10 @@ COMMANDS: dict[str, Command] = {}
 FORMER_WORDS: dict[str, tuple[str, str]] = {
     "load": ("Nothing needs to be loaded: an agent is opened as it was left.", "/switch NAME opens another one."),
     "systemswap": ("The instructions are memos' own.", "/memory edit persona changes who the agent is."),
-    "wipe": ("Nothing is wiped in passing.", "/clear begins an empty queue; /new begins another agent."),
+    "wipe": (
+        "Nothing is wiped in passing.",
+        "/clear begins an empty queue; /forget WORDS erases for good; /new begins another agent.",
+    ),
     "add_function": ("Functions are not added in a chat.", "a persona's front matter says which an agent may use."),
     "remove_function": ("Functions are not removed in a chat.", "a persona's front matter says which it may use."),
 }
@@ -167,7 +177,7 @@ def as_message(line: str) -> str:
 async def obey(context: CommandContext, line: str) -> None:
     """Run a line for which `is_command` holds. Raises: MemosError."""
     word, _, argument = line[1:].partition(" ")
-    await find_command(word).run(context, argument.strip())
+    await find_command(word).run(context, storable(argument).strip())  # a NUL may be pasted, and no path takes it
 
 
 async def run_command(context: CommandContext, line: str) -> bool:
