@@ -10,6 +10,7 @@ from memos.errors import BadInput
 from memos.safe_text import safe_line
 from memos.storage.agents import Agent
 from memos.storage.fork import Fork
+from memos.terminal.amounts import counted
 from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.session import AgentRow, Session
 
@@ -19,7 +20,7 @@ async def show_agents(context: CommandContext, argument: str) -> None:
     """List all agents, the one used last first: model, last use, what they keep, and which are open elsewhere."""
     for row in await asyncio.to_thread(context.session.agents.rows):
         context.say(_name_line(row))
-        what = f"{row.messages:,} messages, {row.passages:,} passages"
+        what = f"{counted(row.messages, 'message')}, {counted(row.passages, 'passage')}"
         context.say(f"    {safe_line(row.model)}, {row.used.astimezone():%Y-%m-%d %H:%M}, {what}", "dim")
     context.say("/switch NAME goes to one, /new begins one, /fork copies this one.", "dim")
 
@@ -80,7 +81,8 @@ async def rename(context: CommandContext, argument: str) -> None:
 
 def copied_line(made: Fork) -> str:
     """Return what a copy holds, in one sentence; `memos copy` says the same."""
-    what = f"{made.messages:,} rows of recall storage, {made.passages:,} passages, {made.edits:,} edits"
+    rows, passages = counted(made.messages, "row"), counted(made.passages, "passage")
+    what = f"{rows} of recall storage, {passages}, {counted(made.edits, 'edit')}"
     return f'"{safe_line(made.agent.name)}" remembers the same: {what} copied ({made.size_bytes / 1e6:,.1f} MB).'
 
 
