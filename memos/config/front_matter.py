@@ -159,7 +159,7 @@ class _Reader:
             self._fail(
                 node,
                 f"{what} keys with values, such as {known[0]}: …",
-                "README.md, Personas and humans, has an example",
+                "memos help personas has an example",
             )
         values: dict[str, Any] = {}
         for key_node, value in node.value:

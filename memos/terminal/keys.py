@@ -1,4 +1,4 @@
-"""Every key of the conversation that is not plain editing: `/keys`, the README and the bindings agree with this table.
+"""Every key of the chat that is not plain editing: `/keys`, `memos help keys` and the bindings agree with this table.
 
 Editing itself is that of Emacs, or of vi (`terminal.vi`).
 """

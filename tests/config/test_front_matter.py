@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from memos.config.front_matter import _TURN_LIMITS, FrontMatter, FurtherBlock, read_front_matter
 from memos.config.settings import SETTINGS
 from memos.errors import BadInput
+from memos.help import text_of
 
 PATH = Path("personas/gardener.md")
 
@@ -197,9 +198,8 @@ def test_whatever_stands_there_is_read_or_refused_in_a_sentence(head: str) -> No
         assert error.next_step and str(PATH) in error.what
 
 
-def test_the_example_of_the_readme_is_read() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (head,) = re.findall(r"^```yaml\n---\n(.*?)\n---\n", readme, re.MULTILINE | re.DOTALL)
+def test_the_example_of_the_help_is_read() -> None:
+    (head,) = re.findall(r"^```yaml\n---\n(.*?)\n---\n", text_of("personas"), re.MULTILINE | re.DOTALL)
     front = read(head)
     assert front.name == "Gardener" and front.model == "anthropic/MODEL" and front.read_only
     assert front.block_chars == 1500 and len(front.turn_limits) == 4 and front.functions is not None

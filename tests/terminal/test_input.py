@@ -40,6 +40,7 @@ from support.conversation import (
 )
 from support.screens import Screen, environment, memos_screen, saying, write_script
 
+from memos.help import text_of
 from memos.terminal.key_bindings import key_bindings
 from memos.terminal.keys import KEYS
 from memos.terminal.type_ahead import lines_of
@@ -445,8 +446,8 @@ def test_the_help_of_the_keys_names_every_key(tmp_path: Path) -> None:
         screen.type("/keys\r")
         for key in KEYS:
             screen.until(f"{key.names}  ")
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", readme[readme.index("| key |") :].split("\n\n")[0], re.MULTILINE)
+    text = text_of("keys")
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", text[text.index("| key |") :].split("\n\n")[0], re.MULTILINE)
     assert rows[1:] == [(key.names, key.what) for key in KEYS]
 
 
