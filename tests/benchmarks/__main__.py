@@ -4,7 +4,7 @@
 
 Every script `bench_*.py` runs in a process of its own, so that imports and memory of one do not touch another; one that
 fails is told in its row and does not stop the others. The sizes are those of the issues; `--quick` takes small ones, a
-few minutes in all, `--full` also what takes very long (search in a million rows, 20 invented people). Exits with 1 when
+few minutes in all, `--full` also what takes very long (a million rows). Exits with 1 when
 a bound is broken or a script fails.
 
 Data that is no part of the project is looked for in `MEMOS_SHARED` (a folder with `data/`), the built-in model in

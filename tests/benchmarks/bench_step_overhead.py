@@ -92,7 +92,7 @@ def filled(folder: Path, number: int) -> AgentHome:
             message = Message(role, words, home.agent.id, f"turn {row // 2}", created_at=moment)  # type: ignore[arg-type]
             home.recall.append(replace(message, kind=EventKind.USER_MESSAGE if role == "user" else None))
     last = home.database.query("SELECT max(seq) AS seq FROM messages")[0]["seq"]
-    home.agents.begin_queue(home.agent, last - QUEUE + 1)
+    home.agents.begin_queue(home.agent, last - QUEUE + 1, "They talked of this and that.", "benchmark")
     home.database.query("PRAGMA wal_checkpoint(TRUNCATE)")
     return home
 
