@@ -18,10 +18,31 @@
     ├── EmbeddingProblem           5   no usable vectors: search goes on by words alone, with a notice
     └── FunctionFailed             -   the model's mistake; goes back to the model, never to the user
 
-130 (Ctrl-C) and 143 (SIGTERM) come from the signals themselves.
+130 (Ctrl-C), 143 (SIGTERM) and 129 (SIGHUP) come from the signals themselves.
+`memos help errors` is made from this tree.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+
+EXIT_CODES: Mapping[int, tuple[str, str]] = {
+    0: ("ok", "done"),
+    1: ("internal", "a bug in memos"),
+    2: ("bad_input", "a flag, file, name or setting that cannot be used"),
+    3: ("not_configured", "no model chosen, or its key is missing"),
+    4: ("refused", "the model's provider refused"),
+    5: ("unreachable", "the model's provider, or the embedder, could not be reached, broke off, or took too long"),
+    6: ("agent_not_found", "no such agent"),
+    7: ("agent_in_use", "the agent is open elsewhere (`--take-over`)"),
+    8: ("limit_reached", "a bound on the turn stopped it"),
+    9: ("data_damaged", "the database cannot be read, or is from a newer memos"),
+    10: ("storage_problem", "the disk is full, or a file may not be written"),
+    129: ("hangup", "the terminal was closed (SIGHUP)"),
+    130: ("interrupted", "stopped by Ctrl-C (SIGINT)"),
+    143: ("terminated", "stopped by SIGTERM"),
+}
+"""What memos ends with: to each exit code one word for programs, and its meaning for people."""
 
 
 class MemosError(Exception):

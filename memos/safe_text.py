@@ -62,3 +62,15 @@ class StorablePieces:
         """Return what was held back, as nothing follows."""
         half, self._half = self._half, ""
         return storable(half)
+
+
+def _utf16(code: int) -> tuple[int, ...]:
+    return (code,) if code < 0x10000 else (0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF))
+
+
+_ESCAPES = {code: "".join(f"\\u{unit:04x}" for unit in _utf16(code)) for code in (0x7F, *_REPLACED)}
+
+
+def safe_json(text: str) -> str:
+    """Return JSON text with what could steer a terminal, or what no encoder takes, escaped; it means the same."""
+    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPES)

@@ -78,6 +78,11 @@ def test_the_exit_codes_are_those_of_the_tree_of_errors() -> None:
     tree = [member for _, member in inspect.getmembers(errors, inspect.isclass)]
     in_code = {error.exit_code for error in tree if issubclass(error, errors.MemosError)}
     assert in_readme == in_code | {0}
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE))
+    assert {int(code): meaning for code, meaning in rows.items()} == {
+        code: meaning for code, (_, meaning) in errors.EXIT_CODES.items() if code < 128
+    }
+    assert "| 129, 130, 143 |" in README and {code for code in errors.EXIT_CODES if code > 128} == {129, 130, 143}
 
 
 def test_every_persona_of_the_changelog_is_shipped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import os
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 _YOUNG_OBJECTS = 20_000
 """So many new objects make Python look for garbage among them; its own 700 cost a start a twentieth."""
-EXIT_OK, EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+EXIT_OK, EXIT_BUG, EXIT_BAD_INPUT, EXIT_STORAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 10, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run memos with these arguments (those of the process when None) and return the exit code."""
     words = [*(sys.argv[1:] if arguments is None else arguments)]  # `list` is a module here once it was imported
+    _open_what_is_closed()
     _speak_utf_8()
     os.umask(0o077)  # everything written from here on is the user's alone
     # pydantic, which typer uses, looks through every installed package for plug-ins: a tenth of the start.
@@ -38,17 +40,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _leave)
     try:
+        return _guarded(words)
+    except BrokenPipeError:  # nobody reads any more: as a shell's own tools, go without a word
+        return EXIT_OK
+    finally:
+        _close_quietly()
+
+
+def _guarded(words: list[str]) -> int:
+    """Run the command; tell of what goes wrong in one sentence. Raises: BrokenPipeError."""
+    try:
         code = _dispatch(words)
-        sys.stdout.flush()  # a reader that has gone away is noticed here, not in the interpreter's last moments
     except MemosError as error:
-        return _tell(error)
+        code = _tell(error)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        return _close_quietly()
+        raise
     except Exception as error:
-        return _tell_bug(error)
+        code = _tell_bug(error)
+    try:
+        sys.stdout.flush()  # a reader that has gone away is noticed here, not in the interpreter's last moments
+    except BrokenPipeError:
+        return code
+    except OSError as error:
+        if code == EXIT_OK:
+            _print_problem(f"The output could not be written: {error.strerror}.", "free the disk, or write elsewhere")
+        return code or EXIT_STORAGE
     return code
+
+
+def _open_what_is_closed() -> None:
+    """Give a standard stream that was closed (`memos … >&-`) the null device, lest a file of ours become it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: the stream's own
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _speak_utf_8() -> None:
@@ -125,9 +152,10 @@ def _print_problem(what: str, next_step: str) -> None:
     """Write one sentence and its next step to stderr, in colour on a terminal that wants colour."""
     coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     cross = "\x1b[31m✗\x1b[0m" if coloured else "✗"
-    sys.stderr.write(f"{cross} {safe_line(what)}\n")
-    if next_step:
-        sys.stderr.write(f"  Next: {safe_line(next_step)}\n")
+    with contextlib.suppress(OSError):  # nobody reads it: the exit code still tells
+        sys.stderr.write(f"{cross} {safe_line(what)}\n")
+        if next_step:
+            sys.stderr.write(f"  Next: {safe_line(next_step)}\n")
 
 
 def debugging() -> bool:
@@ -180,7 +208,10 @@ def _without_secrets(text: str, places: Places) -> str:
     return text
 
 
-def _close_quietly() -> int:
-    """Give stdout a place to go: the interpreter flushes it once more at its end, and would complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_OK
+def _close_quietly() -> None:
+    """Let what cannot be written go nowhere: the interpreter flushes once more at its end, and would complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -35,6 +35,14 @@ class Place(StrEnum):
     CORE = "core"
 
 
+class Shape(StrEnum):
+    """How `memos run -p` can print a reply."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
 AgentName = Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent; the one used last if left out.")]
 Model = Annotated[
     str | None,
@@ -73,15 +81,18 @@ def memos_command(
     version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also: MEMOS_DEBUG=1).")] = False,
 ) -> int:
-    """A terminal chat whose agent never forgets. Without a command: open the agent used last."""
+    """A terminal chat whose agent never forgets. Without a command: open the agent used last, or tell it piped text."""
     if debug:
         os.environ["MEMOS_DEBUG"] = "1"
     if version:
         typer.echo(f"memos {memos.__version__}")
     elif context.invoked_subcommand is None:
+        from memos.cli.once import Once
         from memos.cli.run import run
 
-        return run(None, flags={}, prompt=None, new=False, read_only=False, take_over=False)
+        once = Once(alone=True)
+        with once.reporting() as report:
+            return run(None, flags={}, new=False, read_only=False, take_over=False, once=once, report=report)
     return 0
 
 
@@ -91,8 +102,20 @@ def run_command(
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Say one thing, print the reply, leave.")
     ] = None,
+    files: Annotated[
+        list[str] | None, typer.Option("--file", "-f", metavar="FILE", help="Say what stands in a file; repeatable.")
+    ] = None,
     images: Annotated[
         list[str] | None, typer.Option("--image", metavar="FILE", help="Show it an image, with -p; repeatable.")
+    ] = None,
+    output: Annotated[
+        Shape | None,
+        typer.Option("--output", metavar="text|json|jsonl", help="The reply as words, one object, or events."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --output json.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Of all else, tell only why it failed.")] = False,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Stop it after so long.")
     ] = None,
     model: Model = None,
     api_base: ApiBase = None,
@@ -116,21 +139,20 @@ def run_command(
     endpoint: Endpoint = None,
     llm_name: LlmName = None,
 ) -> int:
-    """Talk to an agent."""
+    """Talk to an agent, or say one thing to it.
+
+    One thing is said by -p, -f, or piped text with any of --output, --quiet and --timeout; see memos help pipes.
+    """
+    from memos.cli.once import Once
     from memos.cli.run import run
 
-    flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
-    flags |= {f"terminal.{name}": True for name, on in (("plain", plain), ("screen_reader", screen_reader)) if on}
-    flags = _translated(flags, endpoint_type, endpoint, llm_name)
-    return run(
-        agent,
-        flags=flags,
-        prompt=prompt,
-        new=new,
-        read_only=read_only,
-        take_over=take_over,
-        images=images or (),
-    )
+    shape = output.value if output else "json" if as_json else ""
+    once = Once(prompt, tuple(files or ()), tuple(images or ()), shape, quiet, timeout_s)
+    with once.reporting() as report:
+        flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
+        flags |= {f"terminal.{name}": True for name, on in (("plain", plain), ("screen_reader", screen_reader)) if on}
+        flags = _translated(flags, endpoint_type, endpoint, llm_name)
+        return run(agent, flags=flags, new=new, read_only=read_only, take_over=take_over, once=once, report=report)
 
 
 @app.command("configure")
@@ -228,8 +250,98 @@ def search_command(
     )
 
 
-import_app = typer.Typer(rich_markup_mode=None, help="Bring in what was said elsewhere.")
+@app.command("forget")
+def forget_command(
+    query: Annotated[list[str], typer.Argument(metavar="WORDS", help="What is to be erased; - reads it from stdin.")],
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="AGENT", help="One agent; all of them if left out.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it is erased.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Erase words for good from all that memos keeps.
+
+    First it shows what holds them: messages, calls and their results, blocks and their edits, passages, summaries, the
+    history of typed lines, logs, copies from before upgrades. Letter case and spacing aside, they are found as they are
+    written; what only means the same is not. Then they are erased, vectors included, and a certificate says what was
+    done and what cannot be promised. With --json and without --yes nothing is erased, only shown.
+    """
+    from memos.cli.forget import forget
+
+    return forget(" ".join(query), agent=agent, yes=yes, as_json=as_json)
+
+
+class ExportForm(StrEnum):
+    """What `memos export` can write."""
+
+    JSONL = "jsonl"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+@app.command("export")
+def export_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list).")],
+    form: Annotated[
+        ExportForm | None,
+        typer.Option("--format", metavar="jsonl|markdown|html", help="If left out, what FILE ends in; else jsonl."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout, as is a pipe if left out."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="Turns, notes and edits from this day on.")
+    ] = None,
+    with_thoughts: Annotated[
+        bool, typer.Option("--with-thoughts", help="Thoughts and calls too, in markdown and html; jsonl has them.")
+    ] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact/--no-redact", help="Leave out keys, tokens and passwords that are recognised.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+) -> int:
+    """Write an agent into a file: all of it, or its conversation to read.
+
+    jsonl is the whole agent, images included, with checksums; memos import agent FILE brings it back, and with
+    --no-redact nothing is lost. markdown and html are for reading; an HTML file holds its images and asks nobody for
+    anything. A secret that was only told in words is not recognised.
+    """
+    from memos.cli.export import export
+
+    return export(
+        agent,
+        form=form.value if form else None,
+        output=output,
+        since=since,
+        with_thoughts=with_thoughts,
+        redact=redact,
+        force=force,
+    )
+
+
+import_app = typer.Typer(rich_markup_mode=None, help="Bring back an exported agent, or bring in old chats.")
 app.add_typer(import_app, name="import")
+
+
+@import_app.command("agent")
+def import_agent_command(
+    file: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="What memos export wrote.")],
+    name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="What to call it, if its name is taken here.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask where its settings say who gets what is said.")
+    ] = False,
+) -> int:
+    """Bring an exported agent back, with all it remembers.
+
+    The file is checked to its end before anything is stored, and all of it is stored at once: interrupted, nothing is
+    there. Search by meaning makes its vectors while the agent is open, or memos reindex does.
+    """
+    from memos.cli.import_agent import import_exported
+
+    return import_exported(file, name=name, yes=yes)
 
 
 @import_app.command("messages")

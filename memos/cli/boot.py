@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -35,6 +35,7 @@ from memos.messages import Block, Event, EventKind, TokenUsage, utc_now
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
 from memos.storage.database import Database
+from memos.storage.intention import broken_off, intention_file
 from memos.storage.model_notes import ModelNotes
 from memos.storage.usage_ledger import ModelCall, UsageLedger
 from memos.terminal.session import Session
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from memos.llm.processor import Processor
     from memos.llm.remote_processor import RemoteProcessor
     from memos.llm.road import Road
+    from memos.memory.forgetting import Forgetting
 
 
 def is_embedded(model: str) -> bool:
@@ -375,12 +377,15 @@ class _Wiring:
             await index_when_idle(self._kernel, self._index.indexer.step)
 
     def _session(self, *, read_only: bool) -> Session:
-        config = self._settings.config
+        config, database = self._settings.config, self._machinery.database
+        places, let_go = self._machinery.places, self._index.let_go
         return Session(
             kernel=self._kernel,
             agent=self._agent,
             memory=StoredMemory(self._memory, self._recall),
-            operator=Operator(self._machinery.database, self._kernel, self._memory, self._archival),
+            operator=Operator(
+                database, self._kernel, self._memory, self._archival, lambda: forgetting_of(places, database, let_go)
+            ),
             models=self._models,
             usage=UsageLedger(self._machinery.database),
             finder=Finder(self._index),
@@ -389,7 +394,7 @@ class _Wiring:
             settings=self._settings_now,
             header=[
                 *header(self._agent, config, self._machinery.places),
-                *filter(None, [self._index.problem or embedding_note(config)]),
+                *filter(None, [self._index.problem or embedding_note(config), unfinished_erasure(self._machinery)]),
             ],
             history_file=self._machinery.places.history_file,
             drafts_folder=self._machinery.places.drafts,
@@ -409,6 +414,23 @@ class _Wiring:
         self._machinery.agents.note_login(self._agent, now)
         last = {"last_login": before.isoformat(), "away_for": in_words(now - before)} if before else {}
         return Event(EventKind.LOGIN, payload=last or {"last_login": "never"}, created_at=now)
+
+
+def forgetting_of(places: Places, database: Database, let_go: Callable[[], None] = lambda: None) -> Forgetting:
+    """Return what erases words from all that lies in `places`."""
+    from memos.memory.forgetting import Forgetting
+    from memos.storage.home_files import HomeFiles
+
+    portraits = (places.portraits("personas"), places.portraits("humans"))
+    home = HomeFiles(places.roots, places.database, places.history_file, places.logs, places.drafts, portraits)
+    return Forgetting(database, home, places.vectors, let_go)
+
+
+def unfinished_erasure(machinery: Machinery) -> str:
+    """Return one sentence where an erasure was broken off; empty where none was."""
+    if broken_off(intention_file(machinery.places.database)) is None:
+        return ""
+    return "An erasure was broken off before its end. Next: /forget with the same words completes it."
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,22 +6,21 @@ Stored in transactions of a thousand rows: a killed import goes on where it was 
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from memos.cli.printing import note, print_text
+from memos.cli.progress import ProgressLine
 from memos.config import Places
 from memos.errors import AgentInUse, AgentNotFound, BadInput
-from memos.llm.pace import duration
 from memos.memory.imported_messages import BadLine, ImportedMessage, read_messages, store
 from memos.safe_text import safe_line
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
+from memos.terminal.exports import counted
 
 BATCH_ROWS = 1_000
 BATCH_CHARS = 4_000_000
@@ -39,7 +38,7 @@ def import_messages(file: str, *, agent: str, skip_bad: bool) -> int:
     database = Database.open(places.database)
     try:
         found = Agents(database).get(agent)
-        with _held(places, found), _opened(path) as source:
+        with _held(places, found), opened(path) as source:
             _Import(database, found, path, source, skip_bad=skip_bad).run()
     finally:
         database.close()
@@ -58,7 +57,8 @@ class _Import:
         self._batch: list[ImportedMessage] = []
         self._batch_chars = 0
         self._stored = self._there = self._skipped = 0
-        self._progress = _Progress(os.fstat(source.fileno()).st_size)
+        size_bytes = os.fstat(source.fileno()).st_size if source.seekable() else 0
+        self._progress = ProgressLine(size_bytes, "messages")
 
     def run(self) -> None:
         """Store all of it, and say in one sentence what came of it. Raises: BadInput, StorageProblem."""
@@ -88,7 +88,8 @@ class _Import:
         self._stored += new
         self._there += len(self._batch) - new
         self._batch, self._batch_chars = [], 0
-        self._progress.show(self._stored + self._there, self._source)
+        read_bytes = self._source.tell() if self._source.seekable() else 0
+        self._progress.show(read_bytes, self._stored + self._there)
 
     def _pass_over(self, bad: BadLine) -> None:
         what = f"{self._path}, line {bad.number}: {bad.fault}."
@@ -109,42 +110,9 @@ class _Import:
     def _sentence(self) -> str:
         name = safe_line(self._agent.name)
         return (
-            f"Stored {_counted(self._stored, 'message')} with {name};"
-            f" there already: {self._there:,}, skipped: {_counted(self._skipped, 'line')}."
+            f"Stored {counted(self._stored, 'message')} with {name};"
+            f" there already: {self._there:,}, skipped: {counted(self._skipped, 'line')}."
         )
-
-
-class _Progress:
-    """How far the file is read and how fast: one line on stderr, redrawn, on a terminal only."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self._size_bytes = size_bytes
-        self._began = time.monotonic()
-        self._wanted = sys.stderr.isatty()
-        self._width = 0
-
-    def show(self, messages: int, source: BinaryIO) -> None:
-        """Draw how many messages are through."""
-        if not self._wanted:
-            return
-        passed_s = max(time.monotonic() - self._began, 0.001)
-        text = f"{messages:,} messages · {messages / passed_s:,.0f} a second"
-        if self._size_bytes and source.seekable() and source.tell():
-            share = min(1.0, source.tell() / self._size_bytes)
-            text = f"{share:.0%} · {text} · {duration(passed_s / share - passed_s)} left"
-        self._width = max(self._width, len(text))
-        self._draw(f"\r{text.ljust(self._width)}")
-
-    def clear(self) -> None:
-        """Leave the terminal's line clean."""
-        if self._width:
-            self._draw("\r" + " " * self._width + "\r")
-            self._width = 0
-
-    def _draw(self, text: str) -> None:
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.write(text.encode(encoding, "replace").decode(encoding))
-        sys.stderr.flush()
 
 
 @contextmanager
@@ -162,12 +130,12 @@ def _held(places: Places, agent: Agent) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path, next_step: str = "name a file of JSON lines") -> Iterator[BinaryIO]:
     """Open the file for reading. Raises: BadInput."""
     try:
         source = path.open("rb")
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, next_step) from error
     with source:
         yield source
 
@@ -180,9 +148,5 @@ def _read(path: Path, source: BinaryIO) -> Iterator[ImportedMessage | BadLine]:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> BadInput:
-    return BadInput(f"{path} cannot be read: {error.strerror or error}.", "name a file of JSON lines")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _unreadable(path: Path, error: OSError, next_step: str = "name a file of JSON lines") -> BadInput:
+    return BadInput(f"{path} cannot be read: {error.strerror or error}.", next_step)

@@ -14,6 +14,7 @@ from memos.memory.recall_storage import RecallStorage
 from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent
 from memos.storage.fork import Fork, fork_agent
+from memos.terminal.exports import Exported, ExportWish
 from memos.terminal.session import AgentRow, Session
 
 Open = Callable[[Machinery, Agent, Settings, Wish], AbstractAsyncContextManager[Session]]
@@ -29,7 +30,7 @@ FROM agents JOIN counts ON counts.agent_id = agents.id ORDER BY used DESC, agent
 
 
 class OtherAgents:
-    """What `/agents`, `/switch`, `/new`, `/fork` and `/rename` do, as seen from one open agent."""
+    """What `/agents`, `/switch`, `/new`, `/fork`, `/rename` and `/export` do, as seen from one open agent."""
 
     def __init__(self, machinery: Machinery, agent: Agent, wish: Wish, recall: RecallStorage, check: Check) -> None:
         self._machinery = machinery
@@ -97,6 +98,13 @@ class OtherAgents:
         renamed = await self._machinery.database.run(lambda: self._machinery.agents.rename(self._agent, name))
         self._recall.agent_name = renamed.name
         return renamed
+
+    async def export(self, wish: ExportWish) -> Exported:
+        """Write this agent as it is now into a file. Raises: MemosError."""
+        from memos.cli.export import export_agent
+
+        agent = self._machinery.agents.reload(self._agent)
+        return await asyncio.to_thread(export_agent, self._machinery, agent, wish)
 
     def _lock(self, agent_id: str, name: str) -> AgentLock:
         return AgentLock(self._machinery.places.locks, agent_id, name)

@@ -7,55 +7,61 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
 from memos.cli.models import agree_first
+from memos.cli.once import Once
 from memos.cli.other_agents import opened
 from memos.config import Places, Settings, read_config
-from memos.errors import BadInput
 from memos.storage.agents import Agent
 from memos.storage.database import Database
+from memos.terminal.report import Report
 from memos.terminal.session import Session
+
+if TYPE_CHECKING:
+    from memos.terminal.one_shot import OneMessage
 
 
 def run(
     agent: str | None,
     *,
     flags: Mapping[str, object],
-    prompt: str | None,
     new: bool,
     read_only: bool,
     take_over: bool,
-    images: Sequence[str] = (),
+    once: Once,
+    report: Report,
 ) -> int:
-    """Talk to `agent` (the one used last if None) and return the exit code. Raises: MemosError."""
-    if images and prompt is None:
-        raise BadInput("--image shows an image with one message.", "add -p TEXT, or type /image PATH in the chat.")
+    """Talk to `agent` (the one used last if None), or say one thing, and return the exit code. Raises: MemosError."""
+    message = once.message(sys.stdin) if once.is_wanted(sys.stdin) else None
     places = Places.find(os.environ)
     for warning in read_config(places.config_file).warnings:
-        sys.stderr.write(f"{warning}\n")
+        once.note(warning)
     log_to_file(places)
     wish = Wish(agent or "", new, read_only, take_over, flags)
     database = Database.open(places.database)
     try:
         machinery = Machinery(places, os.environ, database)
-        found, settings = _agent_and_settings(machinery, wish, ask=prompt is None and _is_a_terminal())
-        return asyncio.run(_talk(machinery, found, settings, wish, prompt, images))
+        found, settings = _agent_and_settings(machinery, wish, once, ask=message is None and _is_a_terminal())
+        if message is None:
+            return asyncio.run(_talk(machinery, found, settings, wish))
+        return asyncio.run(_say(machinery, found, settings, wish, message, once, report))
     finally:
         database.close()
 
 
-def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple[Agent, Settings]:
+def _agent_and_settings(machinery: Machinery, wish: Wish, once: Once, *, ask: bool) -> tuple[Agent, Settings]:
     """Return whom to talk to and what holds for it; a new agent is made where there is none."""
     agent = find_agent(machinery, wish)
     settings = machinery.settings(wish.flags, agent)
     if agent is None and not settings.config.model:
         settings = settings_of_portraits(machinery, wish, settings)
     if not settings.config.model:
-        settings = _choose_model(machinery, wish, agent, ask=ask)
+        settings = _choose_model(machinery, wish, agent, once, ask=ask)
     if not wish.read_only:
         agree_first(machinery.places, settings.config.model, named_here=ask and settings.origins["model"] == "flag")
     if agent is None:
@@ -67,25 +73,33 @@ def _agent_and_settings(machinery: Machinery, wish: Wish, *, ask: bool) -> tuple
     return agent, settings
 
 
-def _choose_model(machinery: Machinery, wish: Wish, agent: Agent | None, *, ask: bool) -> Settings:
+def _choose_model(machinery: Machinery, wish: Wish, agent: Agent | None, once: Once, *, ask: bool) -> Settings:
     """Nothing is configured: ask once where there is somebody to ask, else take the built-in model and say so."""
     if ask:
         from memos.terminal.first_run import choose_model
 
         choose_model(machinery.places, machinery.environ)  # written to config.toml
         return machinery.settings(wish.flags, agent)
-    sys.stderr.write(f"No model is configured: {BUILTIN_MODEL} answers, a clerk. Next: memos configure\n")
+    once.note(f"No model is configured: {BUILTIN_MODEL} answers, a clerk. Next: memos configure")
     return machinery.settings({**wish.flags, "model": BUILTIN_MODEL}, agent)
 
 
-async def _talk(
-    machinery: Machinery, agent: Agent, settings: Settings, wish: Wish, prompt: str | None, images: Sequence[str]
+async def _say(
+    machinery: Machinery,
+    agent: Agent,
+    settings: Settings,
+    wish: Wish,
+    message: OneMessage,
+    once: Once,
+    report: Report,
 ) -> int:
-    if prompt is not None:
-        from memos.terminal.one_shot import run_once
+    from memos.terminal.one_shot import run_once
 
-        async with open_session(machinery, agent, settings, wish, stays=False) as session:
-            return await run_once(session, prompt, sys.stdout, sys.stderr, sys.stderr.isatty(), images)
+    async with open_session(machinery, agent, settings, wish, stays=False) as session:
+        return await run_once(session, message, report, once.aside(), once.timeout_s)
+
+
+async def _talk(machinery: Machinery, agent: Agent, settings: Settings, wish: Wish) -> int:
     from memos.terminal.repl import run_repl
 
     open_staying = functools.partial(open_session, stays=True)

@@ -6,9 +6,10 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from memos.config.config import Config
 from memos.config.settings import SETTINGS, Setting, Value, config_of, nearest_name
@@ -81,26 +82,61 @@ def write_config(path: Path, changes: Mapping[str, Value]) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file in one step with `text`, readable by its owner only. Raises: StorageProblem."""
+    try:
+        path.resolve().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    with written_whole(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def written_whole(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
+    """Give a file that takes its place at `path` in one step at the end, whole or not at all; its owner's alone.
+
+    Raises: StorageProblem; BadInput where something is there that is not to be replaced.
+    """
     import tempfile
 
     target = path.resolve()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
+        if not replace and target.exists():
+            raise FileExistsError
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")  # mode 0600
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, target)  # noqa: PTH105  # `name` is text from mkstemp
-        except BaseException:
+            _put_in_place(name, target, replace=replace)
+        finally:
             Path(name).unlink(missing_ok=True)
-            raise
         _sync_folder(target.parent)
+    except FileExistsError as error:
+        raise BadInput(f"{path} is there already.", "name another file, or add --force") from error
     except OSError as error:
-        raise StorageProblem(
-            f"{path} cannot be written: {error.strerror or error}.", "check free space and permissions of that folder"
-        ) from error
+        raise _not_written(path, error) from error
+
+
+def _put_in_place(name: str, target: Path, *, replace: bool) -> None:
+    """Give a finished file its name. Raises: FileExistsError where it is not to replace one, even one just made."""
+    if replace:
+        os.replace(name, target)  # noqa: PTH105  # `name` is text from mkstemp
+        return
+    try:
+        os.link(name, target)  # fails where the name is taken
+    except FileExistsError:
+        raise
+    except OSError as error:  # a file system without links
+        if target.exists():
+            raise FileExistsError from error
+        os.replace(name, target)  # noqa: PTH105
+
+
+def _not_written(path: Path, error: OSError) -> StorageProblem:
+    return StorageProblem(
+        f"{path} cannot be written: {error.strerror or error}.", "check free space and permissions of that folder"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

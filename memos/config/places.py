@@ -79,6 +79,12 @@ class Places:
         return self.state / "history"
 
     @property
+    def roots(self) -> tuple[Path, ...]:
+        """Every folder that memos writes to but the cache, none of them within another."""
+        folders = dict.fromkeys((self.config_file.parent, self.data, self.state))
+        return tuple(one for one in folders if not any(other in one.parents for other in folders))
+
+    @property
     def keys_file(self) -> Path:
         """Keys, where there is no key store."""
         return self.config_file.with_name("keys.toml")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memos.errors import BadInput
 from memos.kernel.control import Turn
@@ -18,6 +18,10 @@ from memos.messages import Block, Event, EventKind, Evicted, FunctionSchema, Mes
 from memos.storage.attachments import IMAGES_KEY
 from memos.storage.database import Database
 from memos.storage.usage_ledger import ModelCall
+
+if TYPE_CHECKING:
+    from memos.memory.forgetting import Certificate, Forgetting, Preview
+    from memos.storage.unwanted_words import UnwantedWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,9 @@ class Operator:
         kernel: Kernel,
         working_context: WorkingContext,
         archival: ArchivalStorage,
+        forgetting: Callable[[], Forgetting],
     ) -> None:
+        """`forgetting` makes what erases; nobody needs it but who forgets."""
         self._database = database
         self._prompts = PromptRecords(database, kernel.agent.id)
         self._kernel = kernel
@@ -67,6 +73,7 @@ class Operator:
         self._queue_manager = kernel.machine.queue_manager
         self._working_context = working_context
         self._archival = archival
+        self._forgetting = forgetting
 
     async def context(self) -> ContextMap:
         """Return main context as it is now; a turn may be running."""
@@ -192,6 +199,29 @@ class Operator:
         """Return the last reply that said something, and what stood in its prompt; a turn may be running."""
         await self._kernel.opened()
         return await self._database.run(self._prompts.last)
+
+    async def preview_forgetting(self, words: UnwantedWords) -> Preview:
+        """Return all that `forget` would erase of this agent's memory, and of memos' files. Raises: BadInput."""
+        await self._ready()
+        return await self._database.run(lambda: self._forgetting().preview(words, [self._kernel.agent.id]))
+
+    async def forget(self, words: UnwantedWords, spared_numbers: Sequence[int]) -> Certificate:
+        """Erase what a preview shows but for these numbers of it, from 1. What is said meanwhile waits for the end.
+
+        Raises: BadInput, StorageProblem.
+        """
+        await self._ready()
+        agent = self._queue_manager.agent
+
+        def work() -> Certificate:
+            forgetting = self._forgetting()
+            traces = forgetting.preview(words, [agent.id]).traces
+            if wrong := [number for number in spared_numbers if not 1 <= number <= len(traces)]:
+                raise BadInput(f"There is no number {wrong[0]}; nothing was erased.", "/forget WORDS shows them")
+            spared = {traces[number - 1].key for number in spared_numbers}
+            return forgetting.erase(words, [agent.id], [agent.name], spared)
+
+        return await self._queue_manager.erase(work)
 
     async def clear(self) -> int:
         """Begin an empty queue and summary; return how many messages left. They stay in recall storage.

@@ -199,6 +199,26 @@ class QueueManager:
         self._queue = [row for row in self._queue if row.seq not in seqs]
         return result
 
+    async def erase(self, work: Callable[[], T]) -> T:
+        """Do `work`, which may delete and rewrite any row, and take queue and summary as it leaves them.
+
+        Raises: what `work` raises; it may have done a part then.
+        """
+
+        def work_and_look() -> tuple[T | Exception, Agent, list[Message]]:
+            result: T | Exception
+            try:
+                result = work()
+            except Exception as error:
+                result = error
+            agent = self._agents.reload(self.agent)
+            return result, agent, self._recall.queue(agent.queue_start)
+
+        result, self.agent, self._queue = await self._database.run(work_and_look)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
     async def revise(self, place: int, revised: Callable[[Message], Message]) -> Message:
         """Supersede the message at `place` of the queue and all after it by copies, the first one `revised`; return it.
 

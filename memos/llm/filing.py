@@ -74,7 +74,7 @@ class Filing:
         if added := [*plan.added, *missed]:
             said.append(_addition_words(turn, added))
         if told.archived:
-            quoted = " ".join(f'"{fact}"' for fact in told.archived)
+            quoted = ", ".join(f'"{fact}"' for fact in told.archived)
             done = turn.done("archival_memory_insert")
             said.append(f"Filed in the archive: {quoted}" if done else NOT_FILED)
         if plan.known and not said:
@@ -184,7 +184,7 @@ def _replacement_words(turn: Turn, old: FiledLine, new: FiledLine) -> str:
 
 
 def _addition_words(turn: Turn, added: Sequence[FiledLine]) -> str:
-    quoted = " ".join(f'"{line.words}"' for line in added)
+    quoted = ", ".join(f'"{line.words}"' for line in added)
     if turn.done("core_memory_append", content="\n".join(line.as_written for line in added)):
         return f"Filed: {quoted}"
     if turn.done("archival_memory_insert", content=" ".join(line.as_written for line in added)):

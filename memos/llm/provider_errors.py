@@ -7,7 +7,6 @@ road to a model can use it, and an exception of another process can be told as w
 from __future__ import annotations
 
 import email.utils
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +26,7 @@ from memos.errors import (
     StreamCut,
 )
 from memos.llm.road import OPTIONAL_FIELDS
+from memos.redaction import redacted
 from memos.safe_text import safe_line
 
 # A prompt longer than the window, in the words of OpenAI, Anthropic, Gemini, Bedrock, Groq, llama.cpp, vLLM, Mistral…
@@ -73,13 +73,6 @@ _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit b
 _NO_MODEL = re.compile(r"model.{0,80}(not found|does not exist|not exist|not supported|unknown)|unknown model", re.I)
 _PREFIXES = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception): )*(?:\w+(?:Exception|Error) - )?")
 _MARKUP = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
-_KEYS = (
-    re.compile(r"\b(?:sk|pk|gsk|rk|xai|hf|r8|nvapi|pplx|tgp|csk|fw)[-_][A-Za-z0-9_*.\-]{6,}"),
-    re.compile(r"\bAIza[A-Za-z0-9_\-]{10,}"),
-    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
-    re.compile(r"(?<=[Bb]earer )[^\s'\"]+"),
-    re.compile(r"(?<=[?&]key=)[^&\s'\"]+|(?<=api_key=)[^&\s'\"]+|(?<=api-key: )[^\s'\"]+|(?<=token=)[^&\s'\"]+"),
-)
 _AGAIN = "try again; if it stays so, choose another model."
 _START = "start the server, or check the address given as api_base."
 _CHECK_ADDRESS = "check the address given as api_base, and your network."
@@ -87,8 +80,6 @@ _CHECK_WINDOW = "tell memos the real context window of this model, or choose a m
 _CHECK_ACCOUNT = "look at your account there, or try another model."
 _CHECK_KEY = "run `memos configure` with the right key, or set it in the environment."
 _CHECK_MODEL = "choose another model, or check the address given as api_base."
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-_SHORTEST_SECRET_CHARS = 8
 _TEXT_LIMIT_CHARS = 240
 _RAW_TEXT_LIMIT_CHARS = 20_000
 _RETRY_HEADERS = ("retry-after-ms", "retry-after")
@@ -188,17 +179,6 @@ def _failure_of(facts: ErrorFacts, who: str, model: str, secrets: Iterable[str])
         or _known_by_status(facts, quoted, who, model)
         or Failure(ProcessorError(f"{who} failed in an unforeseen way ({facts.kinds[0]}){quoted}", _AGAIN))
     )
-
-
-def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return `text` without anything that looks like a key, without `secrets`, and without keys of the environment."""
-    known = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)} | set(secrets)
-    for secret in sorted(known, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET_CHARS:
-            text = text.replace(secret, "[key]")
-    for pattern in _KEYS:
-        text = pattern.sub("[key]", text)
-    return text
 
 
 def _quotable(raw: str, secrets: Iterable[str]) -> str:

@@ -102,6 +102,11 @@ class DenseLeg:
             for row in rows:
                 self._read.pop(row["seq"], None)
 
+    def let_go(self) -> None:
+        """Forget every text and vector that is held in memory."""
+        with self._lock:
+            self._read.clear()
+
     def _embedded(self, agent_id: str, texts: Sequence[str]) -> Floats:
         """Embed texts of one agent, and let the table know how long a vector is. Raises: EmbeddingProblem."""
         token = PAYER.set(agent_id)

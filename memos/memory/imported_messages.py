@@ -76,6 +76,8 @@ def read_messages(file: BinaryIO) -> Iterator[ImportedMessage | BadLine]:
 def message_of_line(line: bytes) -> ImportedMessage:
     """Return the message in one line. Raises: Fault."""
     given = _json_object(line)
+    if "memos_export" in given:
+        raise Fault("it begins an exported agent; memos import agent FILE brings that back")
     role = given.get("role")
     if role not in ("user", "assistant"):
         what = f"role is {_shown(role)}" if "role" in given else "role is missing"

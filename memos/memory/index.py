@@ -67,6 +67,11 @@ class Index:
         """Return the search over one tier."""
         return Search(self.database, tier, self.legs[tier] if self.legs else None)
 
+    def let_go(self) -> None:
+        """Hold no text in memory any more; nothing is lost by it but time."""
+        for leg in (self.legs or {}).values():
+            leg.let_go()
+
     def close(self) -> None:
         """Let go of the vector tables, and of calls of the embedder that are under way."""
         if self.embedder is not None:

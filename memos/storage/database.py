@@ -30,6 +30,14 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
 )
 
+_WRITE_ANEW = (
+    # Merging all segments is what drops the terms of deleted rows from a full-text index.
+    "INSERT INTO messages_fts(messages_fts) VALUES ('optimize')",
+    "INSERT INTO passages_fts(passages_fts) VALUES ('optimize')",
+    "PRAGMA wal_checkpoint(TRUNCATE)",
+    "VACUUM",
+)
+
 
 class Database:
     """An open database. Its methods may be called from any thread; one transaction runs at a time.
@@ -83,6 +91,19 @@ class Database:
         import asyncio  # `memos list` needs no event loop, and this import is a fifth of its start
 
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._disk, work))
+
+    def write_anew(self) -> None:
+        """Let the file, its full-text index and its log hold nothing of what was deleted. It costs what a copy does.
+
+        Raises: StorageProblem (disk full, or another process reads for long: what is deleted stays deleted).
+        """
+        with self._lock, translated_errors(self.path):
+            for statement in _WRITE_ANEW:
+                self._connection.execute(statement)
+            if self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StorageProblem(
+                    f"Another process reads {self.path}, so its log could not be emptied.", "close it, and try again"
+                )
 
     def close(self) -> None:
         """Wait for writes under way, then close. Closing twice is allowed."""

@@ -275,7 +275,7 @@ class VectorTable:
                 return table
 
     def _required(self) -> Any:
-        table = self._opened()
+        table = self._latest()  # an erasure may have written it anew, and its old files are gone
         if table is None:
             raise FileNotFoundError(f"there is no table {self.name}")
         return table

@@ -9,7 +9,7 @@ import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -22,6 +22,9 @@ from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
 from memos.terminal.session import Session
 from memos.terminal.turn_details import TurnDetails
+
+if TYPE_CHECKING:
+    from memos.storage.unwanted_words import UnwantedWords
 
 _FILE_PREFIX = "gguf:"
 """Stands before the path of a model in a file."""
@@ -54,6 +57,10 @@ class CommandContext:
     put: Callable[[str], None] | None = None
     lend: Lend | None = None
     drafts: dict[str, str] = field(default_factory=dict)
+    to_forget: UnwantedWords | None = None
+    """What `/forget` has shown a preview of, and waits to hear whether it may go."""
+    unremember: Callable[[Callable[[str], bool]], None] | None = None
+    """Takes lines out of the history that this screen holds in memory."""
     details: TurnDetails = field(default_factory=TurnDetails)
 
     async def edit(self, text: str, name: str) -> str:
@@ -106,7 +113,10 @@ COMMANDS: dict[str, Command] = {}
 FORMER_WORDS: dict[str, tuple[str, str]] = {
     "load": ("Nothing needs to be loaded: an agent is opened as it was left.", "/switch NAME opens another one."),
     "systemswap": ("The instructions are memos' own.", "/memory edit persona changes who the agent is."),
-    "wipe": ("Nothing is wiped in passing.", "/clear begins an empty queue; /new begins another agent."),
+    "wipe": (
+        "Nothing is wiped in passing.",
+        "/clear begins an empty queue; /forget WORDS erases for good; /new begins another agent.",
+    ),
     "add_function": ("Functions are not added in a chat.", "a persona's front matter says which an agent may use."),
     "remove_function": ("Functions are not removed in a chat.", "a persona's front matter says which it may use."),
 }

@@ -14,6 +14,8 @@ from memos.safe_text import safe_line
 from memos.terminal import (
     agent_commands,
     console_commands,
+    export_commands,
+    forget_commands,
     image_commands,
     key_commands,
     memory_commands,
@@ -46,7 +48,9 @@ __all__ = [
     "command",
     "completions",
     "console_commands",
+    "export_commands",
     "find_command",
+    "forget_commands",
     "image_commands",
     "is_command",
     "is_worth_keeping",

@@ -64,6 +64,13 @@ def make_input_line(
     return prompt
 
 
+def unremember(buffer: Buffer, holds: Callable[[str], bool]) -> None:
+    """Take lines out of the history that this process has read; what is being typed stays."""
+    history = buffer.history
+    history._loaded_strings = [line for line in history._loaded_strings if not holds(line)]  # there is no public way
+    buffer.reset(buffer.document)
+
+
 def complete_now(buffer: Buffer) -> None:
     """Take over the only completion, or the next one of the menu.
 

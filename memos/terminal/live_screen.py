@@ -26,7 +26,7 @@ from memos.errors import MemosError
 from memos.messages import Event, EventKind, MonologueDelta, OutputBody, SpeechDelta, StepStarted, TurnDone
 from memos.terminal.commands import CommandContext
 from memos.terminal.consoles import colours_wanted, make_console, marks_for
-from memos.terminal.input_line import make_input_line
+from memos.terminal.input_line import make_input_line, unremember
 from memos.terminal.key_bindings import hasten_escape, key_bindings
 from memos.terminal.line_queue import LineQueue
 from memos.terminal.painter import Painter
@@ -96,6 +96,7 @@ class LiveScreen:
             colours=colours,
         )
         self._prompt.default_buffer.on_text_changed += self.line_changed
+        commands.unremember = lambda holds: unremember(self._prompt.default_buffer, holds)
         self._editing: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._stale = False

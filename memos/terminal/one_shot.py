@@ -3,140 +3,177 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from memos.messages import (
-    CallFinished,
-    Event,
-    EventKind,
-    Evicted,
-    MemoryEdited,
-    Notice,
-    OutputBody,
-    Progress,
-    ReplyStored,
-    RetryIn,
-    Said,
-    StepStarted,
-    Stopped,
-)
-from memos.safe_text import safe_line, safe_text, storable
+from memos.errors import BadInput, ProcessorUnreachable
+from memos.messages import Event, EventKind, Question, Stopped, new_id
+from memos.safe_text import storable
 from memos.terminal.images import showing
-from memos.terminal.session import KERNEL_ENDED, Session
+from memos.terminal.report import Aside, Ending, Report, ending_of
+from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session
+from memos.terminal.signals import signals_handled
 
 if TYPE_CHECKING:
     from memos.kernel.outputs import Subscription
 
+_STOPPING_S = 5.0
+"""How long a turn that was told to stop has to put away what it has."""
+_INTERRUPTED = 130
+_NEXT_STEP = "what came is kept; run it again, or go on with memos run"
+
+
+@dataclass(frozen=True, slots=True)
+class OneMessage:
+    """What is said: words, and paths of images that it shows; what the words say is never taken for a path.
+
+    `typed`: the user wrote all of it on the command line, so that it may be a command.
+    """
+
+    text: str
+    images: Sequence[str] = ()
+    typed: bool = True
+
 
 async def run_once(
-    session: Session, text: str, out: TextIO, err: TextIO, show_progress: bool, images: Sequence[str] = ()
+    session: Session, message: OneMessage, report: Report, aside: Aside, timeout_s: float | None = None
 ) -> int:
-    """Send `text`, or obey it where it is a command; write what comes of it to `out`, and return the exit code.
+    """Send `message`, or obey it where it is a command; report what comes of it, and return the exit code.
 
-    `images` are paths of files that the message shows; what `text` says is never taken for a path.
+    SIGINT, SIGTERM, SIGHUP and the end of `timeout_s` stop the turn; what was shown by then is kept, marked as
+    incomplete.
 
-    `out` gets the words as they are where it is a file or a pipe, and harmless ones where it is a terminal. Notices
-    and the reason of an early stop go to `err`; with `show_progress` also phases, steps, calls and core edits.
-
-    Raises: MemosError, where a command cannot be obeyed, or an image not be shown.
+    Raises: MemosError, where a command cannot be obeyed, or an image not be shown; BrokenPipeError, where nobody reads
+    any more.
     """
-    kernel = session.kernel
-    outputs = kernel.subscribe()
-    if images:
-        event, lines = await showing(kernel, text, images)
-        for line in lines if show_progress else ():
-            _write(err, line)
-        kernel.post(event)
-    elif not await _obeyed(session, text, out):
-        kernel.post(Event(EventKind.USER_MESSAGE, text))
-    report = asyncio.create_task(_report(outputs, out, err, show_progress))
-    idle = asyncio.create_task(kernel.idle())
-    try:
-        await asyncio.wait([report, idle], return_when=asyncio.FIRST_COMPLETED)
-        served = idle.done()
-        outputs.close()  # what was published before is still read
-        exit_code = await report
-    finally:
-        outputs.close()
-        idle.cancel()
-        report.cancel()
-    if not served:
-        _write(err, KERNEL_ENDED)
-    return exit_code if served else exit_code or 1
+    ending = await _Turn(session, report, aside).play(message, timeout_s)
+    report.end(ending)
+    return ending.exit_code
 
 
-async def _obeyed(session: Session, text: str, out: TextIO) -> bool:
-    """Run `text` if it is one line that begins with a command's whole name; other words reach the agent as they are.
+class _Turn:
+    """One message on its way through a session."""
 
-    Raises: MemosError.
-    """
+    def __init__(self, session: Session, report: Report, aside: Aside) -> None:
+        self._session = session
+        self._kernel = session.kernel
+        self._report = report
+        self._aside = aside
+        self._turn_id = ""
+        self._stopped: Stopped | None = None
+        self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+
+    async def play(self, message: OneMessage, timeout_s: float | None) -> Ending:
+        """Send the message, and return how it ended."""
+        outputs = self._kernel.subscribe()
+        with signals_handled(self._leave, lambda: self._leave(_INTERRUPTED)):
+            clock = asyncio.get_running_loop().call_later(timeout_s, self._time_out, timeout_s) if timeout_s else None
+            reading = asyncio.create_task(self._read(outputs))
+            idle = asyncio.create_task(self._send(message))
+            try:
+                ends: list[asyncio.Future[Any]] = [reading, idle, self._ended]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                if self._ended.done():
+                    await self._stop()
+                elif idle.done():
+                    idle.result()
+                served = idle.done() or self._ended.done()
+                outputs.close()  # what was published before is still read
+                await reading
+            finally:
+                outputs.close()
+                tasks = (idle, reading)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                if clock:
+                    clock.cancel()
+        return self._ending(served)
+
+    async def _send(self, message: OneMessage) -> None:
+        """Send the message or obey it, and return when all of it is done. Raises: MemosError."""
+        command = message.typed and not message.images and is_one_command(message.text)
+        self._turn_id = "" if command else new_id()  # what turns a command begins is its own affair
+        self._report.begin(self._session.agent.name, self._kernel.processor.model, self._turn_id)
+        self._aside.begin(self._turn_id)
+        if command:
+            await self._obey(message.text.strip())
+        elif self._session.read_only:
+            raise BadInput(READ_ONLY, "memos run without --read-only says something")
+        else:
+            self._kernel.post(replace(await self._event(message), id=self._turn_id))
+        await self._kernel.idle()
+
+    async def _event(self, message: OneMessage) -> Event:
+        """Return the user's message, its images kept. Raises: BadInput."""
+        if not message.images:
+            return Event(EventKind.USER_MESSAGE, storable(message.text))
+        event, lines = await showing(self._kernel, message.text, message.images)
+        for line in lines:
+            self._aside.remark(line)
+        return event
+
+    async def _obey(self, line: str) -> None:
+        """Raises: MemosError."""
+        from memos.terminal.commands import CommandContext, obey
+        from memos.terminal.consoles import make_console
+        from memos.terminal.marks import WORDS
+
+        paper = io.StringIO()
+        console = make_console(paper, colours=False, width_cells=100)
+        try:
+            await obey(CommandContext(self._session, console, WORDS, lambda code: None, self._kernel.post), line)
+        finally:
+            if paper.getvalue():
+                self._report.shown(paper.getvalue())
+
+    async def _read(self, outputs: Subscription) -> None:
+        async for output in outputs:
+            if isinstance(output.body, Stopped) and self._turn_id in ("", output.turn_id):
+                self._stopped = output.body
+            self._aside.take(output)
+            self._report.take(output)
+            if isinstance(output.body, Question):  # nobody is here to be asked
+                self._kernel.post(Event(EventKind.ANSWER, "no", {"question": output.body.id}))
+
+    async def _stop(self) -> None:
+        over = asyncio.create_task(self._kernel.next_turn())
+        await asyncio.sleep(0)  # it listens from here on
+        if self._kernel.busy:
+            self._kernel.cancel()
+            await asyncio.wait([over], timeout=_STOPPING_S)
+        over.cancel()
+
+    def _leave(self, exit_code: int) -> None:
+        self._end(Ending(exit_code, "Stopped.", _NEXT_STEP))
+
+    def _time_out(self, timeout_s: float) -> None:
+        what = f"There was no whole reply within {timeout_s:g} seconds."
+        ending = Ending(ProcessorUnreachable.exit_code, what, f"{_NEXT_STEP}; --timeout gives it longer")
+        self._aside.fail(str(ending))
+        self._end(ending)
+
+    def _end(self, ending: Ending) -> None:
+        if not self._ended.done():
+            self._ended.set_result(ending)
+
+    def _ending(self, served: bool) -> Ending:
+        if self._ended.done():
+            return self._ended.result()
+        if self._stopped and self._stopped.exit_code:
+            return ending_of(self._stopped)
+        if not served:
+            self._aside.fail(KERNEL_ENDED)
+            return ending_of(Stopped(KERNEL_ENDED, "error", 1))
+        return Ending()
+
+
+def is_one_command(text: str) -> bool:
+    """Whether a text is one line that begins with a command's whole name; other words reach the agent as they are."""
     if not text.startswith("/") or "\n" in text.strip():
         return False
-    from memos.terminal.commands import COMMANDS, CommandContext, obey
-    from memos.terminal.consoles import make_console
-    from memos.terminal.marks import WORDS
+    from memos.terminal.commands import COMMANDS
 
-    if text[1:].split(" ", 1)[0].strip() not in COMMANDS:
-        return False
-    console = make_console(out, colours=False, width_cells=100)
-    await obey(CommandContext(session, console, WORDS, lambda code: None, session.kernel.post), text.strip())
-    return True
-
-
-async def _report(outputs: Subscription, out: TextIO, err: TextIO, show_progress: bool) -> int:
-    """Write each output where it belongs, and return the exit code of the last stop (0: there was none)."""
-    exit_code, phase = 0, ""
-    async for output in outputs:
-        body = output.body
-        if isinstance(body, Stopped):
-            exit_code = body.exit_code
-        if spoken := _spoken(body):
-            _write(out, safe_text(spoken) if out.isatty() else storable(spoken))
-        if told := _told(body):
-            _write(err, told)
-        if show_progress:
-            shown = _progress(body)
-            if shown and shown != phase:
-                _write(err, shown)
-            phase = shown or phase
-    return exit_code
-
-
-def _spoken(body: OutputBody) -> str:
-    """Return what the agent says to the user: by a call, or as a reply without any."""
-    if isinstance(body, Said):
-        return body.text
-    return body.reply.text if isinstance(body, ReplyStored) and not body.reply.calls else ""
-
-
-def _told(body: OutputBody) -> str:
-    match body:
-        case Notice():
-            return safe_line(body.text)
-        case Stopped():
-            return safe_line(body.reason)
-        case RetryIn():
-            return f"{safe_line(body.reason)} Asking again in {body.seconds:.0f} s ({body.attempt}/{body.limit})."
-    return ""
-
-
-def _progress(body: OutputBody) -> str:
-    match body:
-        case Progress():
-            return safe_line(body.phase)
-        case StepStarted():
-            return f"step {body.number} of {body.limit}"
-        case CallFinished():
-            return f"{safe_line(body.call.name)}: {'OK' if body.result.ok else 'failed'}"
-        case MemoryEdited():
-            return f"core memory: {safe_line(body.label)} {len(body.after)}/{body.limit_chars}"
-        case Evicted():
-            return f"paged out {body.messages} messages ({body.tokens} tokens) to recall storage"
-    return ""
-
-
-def _write(stream: TextIO, text: str) -> None:
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-    stream.flush()
+    return text[1:].split(" ", 1)[0].strip() in COMMANDS

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from memos.safe_text import safe_line, safe_text
 from memos.terminal.consoles import interactive, marks_for
 from memos.terminal.marks import DRAWN, in_ascii
 from memos.terminal.session import Session
+from memos.terminal.signals import LEAVING
 
 if TYPE_CHECKING:
     from memos.terminal.typed_lines import TypedLines
@@ -36,7 +38,7 @@ async def run_repl(open_agent: OpenAgent) -> int:
         session = None
         try:
             async with open_agent(name) as session:
-                code = await talk.with_agent(session)
+                code = await _unless_the_terminal_goes(talk.with_agent(session))
         except MemosError as error:
             if session or not last:
                 raise
@@ -46,6 +48,16 @@ async def run_repl(open_agent: OpenAgent) -> int:
         if not session.next_agent:
             return code
         name, last = session.next_agent, session.agent.name
+
+
+async def _unless_the_terminal_goes(talk: Awaitable[int]) -> int:
+    """Return the exit code of a conversation: that of SIGHUP where its window was closed and nothing can be written."""
+    try:
+        return await talk
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return LEAVING["SIGHUP"]
 
 
 class _Talk:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from memos.storage.agents import Agent
     from memos.storage.fork import Fork
     from memos.storage.usage_ledger import UsageLedger
+    from memos.terminal.exports import Exported, ExportWish
 
 
 class MemoryView(Protocol):
@@ -89,6 +90,10 @@ class AgentsView(Protocol):
 
     async def rename(self, name: str) -> Agent:
         """Give this agent another name. Raises: BadInput."""
+        ...
+
+    async def export(self, wish: ExportWish) -> Exported:
+        """Write this agent into a file. Raises: MemosError."""
         ...
 
 

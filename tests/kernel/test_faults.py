@@ -16,16 +16,29 @@ from pathlib import Path
 
 import pytest
 from support.agent_home import AgentHome, agent_home
-from support.fake_answers import Answer, Call
+from support.fake_answers import Answer
 from support.fake_faults import FAULTS, Fault
 from support.fake_mistakes import THOUGHT
-from support.fake_openai import FakeOpenAI, Request, Script, echo, refused_url, spoken
+from support.fake_openai import FakeOpenAI, Script, echo, refused_url
+from support.fault_cases import (
+    CASES,
+    FACT,
+    LIMITS,
+    MIDDLE_S,
+    PATIENT,
+    RETRIES,
+    THOUGHTS,
+    WORDS,
+    faulty,
+    limits_in,
+    over_httpx,
+    patience_with,
+)
 from support.listening import Listener, running
 
 from memos.kernel.control import Limits
 from memos.kernel.processor_line import ProcessorLine
 from memos.llm.chat_messages import check_pairing
-from memos.llm.httpx_road import HttpxRoad
 from memos.llm.litellm_road import LitellmRoad
 from memos.llm.processor import Processor
 from memos.llm.remote_processor import Patience, RemoteProcessor
@@ -51,39 +64,12 @@ from memos.messages import (
 )
 
 FIRST, SECOND = "Tell me of quinces.", "And now of medlars?"
-THOUGHTS, FACT, WORDS = "I answer.", "Ana keeps bees.", "Wörter 🐝 about honey."
-CALLS = (Call("core_memory_append", {"name": "human", "content": FACT}), Call("send_message", {"message": WORDS}))
-LIMITS = Limits(turn_seconds=8)
-RETRIES = 3
 MIB = 1024 * 1024
-HURRIED = Patience(first_byte_s=0.5, gap_s=0.5, retries=RETRIES, backoff_s=0.01)
-PATIENT = Patience(first_byte_s=5, gap_s=5, retries=RETRIES, backoff_s=0.01)
-MIDDLE_S = 0.06
-"""How long after its request a reply that shows nothing is broken into; a plain one comes in twice the time."""
-STANDS_STILL = ("stall_first", "stall_headers", "stall_middle", "endless_comments")
 PASSING = (
     *("429", "429_soon", "500", "502_html", "503", "529", "reset_first", "error_200"),
     *("null_choices", "empty_choices", "empty_body", "non_json"),
 )
 """What may be over in a moment, and so is asked again, three times; all else is told at once."""
-CASES = [
-    (name, stream)
-    for name, fault in FAULTS.items()
-    for stream in {"both": (True, False), "stream": (True,), "plain": (False,)}[fault.wire]
-]
-
-
-def over_httpx(url: str, stream: bool, patience: Patience, call_format: str = "auto") -> Processor:
-    road = HttpxRoad("fake-model", url, "none", connect_timeout_s=2)
-    return RemoteProcessor(
-        "openai/fake-model",
-        road,
-        api_base=url,
-        window_tokens=32_768,
-        stream=stream,
-        call_format=call_format,
-        patience=patience,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -119,28 +105,6 @@ def said(bodies: list[OutputBody]) -> str:
     """Return all that was said to the user, by function or in plain words."""
     plain = [body.reply.text for body in bodies if isinstance(body, ReplyStored)]
     return "\n".join([body.text for body in bodies if isinstance(body, Said)] + plain)
-
-
-def sound(request: Request) -> Answer:
-    """Answer as the base of every fault does: a fact to be kept, and words."""
-    return Answer(THOUGHTS, CALLS) if request.body.get("tools") else spoken(request, WORDS, THOUGHTS)
-
-
-def faulty(name: str, cancel: bool) -> Script:
-    """Return the script of a fault: slower where there must be a middle to break into."""
-
-    def script(request: Request) -> Answer:
-        answer = sound(request)
-        slow = name == "slow_first_byte"
-        return Answer(
-            answer.text,
-            answer.calls,
-            fault=name,
-            first_delay_s=0.6 if slow else 0 if not cancel else 0.02 if request.body.get("stream") else 2 * MIDDLE_S,
-            delay_s=0.02 if cancel else 0,
-        )
-
-    return script
 
 
 def play(
@@ -304,10 +268,8 @@ def check_mistakes_go_to_the_model(scene: Scene) -> None:
 def test_a_fault(
     tmp_path: Path, server: FakeOpenAI, name: str, stream: bool, cancel: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    patience = HURRIED if name in STANDS_STILL else PATIENT
-    processor = over_httpx(server.url, stream, patience)
-    limits = Limits(turn_seconds=0.6) if name == "endless_trickle" else LIMITS
-    scene = play(agent_home(tmp_path), server, processor, faulty(name, cancel), cancel, limits)
+    processor = over_httpx(server.url, stream, patience_with(name))
+    scene = play(agent_home(tmp_path), server, processor, faulty(name, cancel), cancel, limits_in(name))
     check(scene, FAULTS[name], name, cancel, caplog)
     assert server.violations == []
 
@@ -356,7 +318,7 @@ def test_a_fault_where_calls_are_written_as_json(
         call = {"function": {"name": "send_message", "arguments": {"message": WORDS}}}
     text = json.dumps({"thoughts": THOUGHTS, **call}, ensure_ascii=False)
     pace = {"first_delay_s": 0.02, "delay_s": 0.02} if cancel else {}
-    processor = over_httpx(server.url, True, HURRIED if name in STANDS_STILL else PATIENT, call_format)
+    processor = over_httpx(server.url, True, patience_with(name), call_format)
     script: Script = lambda request: Answer(text, fault=name, **pace)  # noqa: E731
     scene = play(agent_home(tmp_path), server, processor, script, cancel)
     assert not scene.tools_offered
@@ -423,7 +385,7 @@ def over_litellm(url: str, stream: bool, patience: Patience) -> RemoteProcessor:
 def test_a_fault_on_the_litellm_road(
     tmp_path: Path, server: FakeOpenAI, name: str, stream: bool, cancel: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    patience = HURRIED if name in STANDS_STILL else PATIENT
+    patience = patience_with(name)
     processor = over_litellm(server.url, stream, patience)
     asyncio.run(processor.warm_up())
     scene = play(agent_home(tmp_path), server, processor, faulty(name, cancel), cancel)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from support.agent_home import AgentHome, agent_home
-from support.backends import BACKENDS, HELP, Backend, page
+from support.backends import BACKENDS, HELP, Backend, table
 from support.fake_answers import Answer, Call
 from support.fake_openai import Request
+from support.help_pages import filled
 from support.listening import Listener, running
 from support.minds import CHAIN, CHAINED, FACT, FOUND, GREETED, HELLO, LOOK, SAVE, SAVED, SEARCH, SEEN
 from support.pictures import picture
@@ -133,7 +134,7 @@ def test_a_model_that_sees_gets_an_image_on_every_wire(
 
 def test_the_help_page_says_what_is_run_here() -> None:
     text = HELP.read_text(encoding="utf-8")
-    assert page(text) == text, "cd tests && python -m support.backends"
+    assert filled(text, table()) == text, "cd tests && python -m support.backends"
 
 
 ROUND = ("openai", "anthropic", "koboldcpp", "ollama", "bedrock")

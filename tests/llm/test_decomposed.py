@@ -100,7 +100,7 @@ def test_each_fact_is_filed_in_the_users_own_words_and_then_said(clerk: Decompos
     assert first.monologue
     heartbeat = event("", EventKind.HEARTBEAT, reason="asked for")
     second = clerk.reply(prompt(told, *after(first), heartbeat, human=arguments["content"]))
-    assert call_of(second) == ("send_message", {"message": 'Filed: "My name is Ana" "I keep bees."'})
+    assert call_of(second) == ("send_message", {"message": 'Filed: "My name is Ana", "I keep bees."'})
 
 
 @builtin_model

@@ -19,7 +19,8 @@ from memos.errors import (
     ProcessorUnreachable,
     RateLimited,
 )
-from memos.llm.provider_errors import Failure, failure_of, redacted, retry_after_s
+from memos.llm.provider_errors import Failure, failure_of, retry_after_s
+from memos.redaction import redacted
 
 
 class ProviderError(Exception):

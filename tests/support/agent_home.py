@@ -19,12 +19,14 @@ from memos.kernel.syscalls import KernelSyscalls
 from memos.llm.processor import Processor
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.finder import Finder
+from memos.memory.forgetting import Forgetting
 from memos.memory.index import Index
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
 from memos.messages import Block
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
+from memos.storage.home_files import HomeFiles
 from memos.storage.usage_ledger import UsageLedger
 
 BLOCKS = (Block("persona", "I am Sam.", 2000), Block("human", "", 2000))
@@ -70,7 +72,10 @@ class AgentHome:
 
     def operator(self, kernel: Kernel) -> Operator:
         """Return the operator of a kernel over these parts."""
-        return Operator(self.database, kernel, self.memory, self.archival)
+        folder = self.database.path.parent
+        files = HomeFiles([folder], self.database.path, folder / "history", folder / "logs", folder / "drafts")
+        forgetting = Forgetting(self.database, files, folder / "lance")
+        return Operator(self.database, kernel, self.memory, self.archival, lambda: forgetting)
 
     def begin_turn(self) -> Turn:
         """Let the next function calls run in a turn of their own."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from memos.llm.capability_card import FormatName
 from support.fake_claude import FakeClaude
@@ -24,10 +23,10 @@ from support.fake_openai_like import (
     FakeVllm,
     OpenAiLike,
 )
+from support.help_pages import HELP_FOLDER, write
 from support.wire_server import WireServer
 
-HELP = Path(__file__).parents[2] / "memos" / "help" / "backends.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+HELP = HELP_FOLDER / "backends.md"
 NATIVE, SCHEMA, GRAMMAR, PROMPT, PLAIN = FormatName
 COLUMNS: Mapping[FormatName, str] = {
     NATIVE: "native",
@@ -170,11 +169,5 @@ def _word(backend: Backend, name: FormatName) -> str:
     return "yes" if name in backend.formats else "–"
 
 
-def page(text: str) -> str:
-    """Return the help page `text` with the table as it is now."""
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
-
-
 if __name__ == "__main__":
-    HELP.write_text(page(HELP.read_text(encoding="utf-8")), encoding="utf-8")
+    write(HELP, table())

@@ -79,6 +79,21 @@ class Screen:
                 return self._screen.buffer[y][row.index(words)]
         raise AssertionError(f"{words!r} is not on the screen:\n{self.text}")
 
+    def cells_from(self, beginning: str, until: str) -> list[list[pyte.screens.Char]]:
+        """Return the cells of the rows from the one that begins so to the one that is `until`, '' is the last.
+
+        Rows of the scrollback count as well; `until` itself and empty rows at the end do not.
+        """
+        columns = range(self._screen.columns)
+        rows = [*self._screen.history.top, *(self._screen.buffer[y] for y in range(self._screen.lines))]
+        cells = [[row[x] for x in columns] for row in rows]
+        words = ["".join(cell.data for cell in row).rstrip() for row in cells]
+        start = next(place for place, row in enumerate(words) if row.startswith(beginning))
+        end = next((place for place in range(start, len(words)) if until and words[place] == until), len(words))
+        while not words[end - 1]:
+            end -= 1
+        return cells[start:end]
+
     # --- what is done ----------------------------------------------------------------------------------
 
     def type(self, keys: str) -> None:
@@ -135,6 +150,14 @@ class Screen:
         self._child.close()
         code = self._child.exitstatus
         return code if code is not None else -self._child.signalstatus
+
+    def hang_up(self) -> int:
+        """Close the terminal under the program, as one closes a window, and return its exit code."""
+        os.close(self._child.fileno())
+        status = os.waitstatus_to_exitcode(os.waitpid(self._child.pid, 0)[1])
+        self._child.ptyproc.closed = self._child.closed = True
+        self._child.terminated = self._child.ptyproc.terminated = True
+        return status
 
     def close(self) -> None:
         """End the program, however it is."""

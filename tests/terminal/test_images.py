@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.agent_home import agent_home
 from support.listening import speak
+from support.one_shot import say
 from support.pictures import noise, picture
 from support.screens import Screen, environment, memos_screen, saying
 
@@ -19,8 +19,7 @@ from memos.memory.image_files import read_image
 from memos.messages import Image
 from memos.storage.database import Database
 from memos.terminal.images import MOST_IMAGES, image_line, showing
-from memos.terminal.one_shot import run_once
-from memos.terminal.session import Session
+from memos.terminal.one_shot import OneMessage
 
 GREETING = saying("Good evening. I am Sam.")
 CTRL_D, CTRL_U, UP, TAB = "\x04", "\x15", "\x1b[A", "\t"
@@ -185,23 +184,11 @@ def test_a_dumb_terminal_shows_images_and_a_pipe_reads_no_file_for_what_it_says(
 def test_one_message_shows_images_by_their_flag_alone(tmp_path: Path) -> None:
     one, two = picture(tmp_path / "one.png"), picture(tmp_path / "two.jpg")
     processor = ScriptedProcessor([speak("I see."), speak("No.")])
-    out, err = io.StringIO(), io.StringIO()
-
-    async def talk() -> list[int]:
-        home = agent_home(tmp_path)
-        kernel = home.kernel(processor)
-        task = asyncio.create_task(kernel.run())
-        session = Session(kernel, home.agent, home.memory, home.operator(kernel), None, home.ledger, home.finder, None)  # type: ignore[arg-type]
-        try:
-            codes = [await run_once(session, "Who?", out, err, True, [str(one), str(two)])]
-            return [*codes, await run_once(session, f"@{one}", out, err, False)]
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-    assert asyncio.run(talk()) == [0, 0]
+    shown = OneMessage("Who?", [str(one), str(two)])
+    said = [say(tmp_path, processor, shown, progress=True), say(tmp_path, processor, f"@{one}")]
+    assert [each.code for each in said] == [0, 0]
     first, second = processor.prompts
     assert len(first.queue[-1].attachments) == 2
     assert (second.queue[-1].attachments, second.queue[-1].content) == ((), f"@{one}")
-    assert out.getvalue() == "I see.\nNo.\n"
-    assert "image one.png" in err.getvalue() and "image two.jpg" in err.getvalue()
+    assert [each.words for each in said] == ["I see.\n", "No.\n"]
+    assert "image one.png" in said[0].told and "image two.jpg" in said[0].told
