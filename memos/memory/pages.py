@@ -97,9 +97,9 @@ def _part(text: str, stems: Sequence[str], limit_chars: int) -> str:
     starts = [0, *(max(0, place - _BEFORE_CHARS) for place in places)]
     best = max(starts, key=lambda start: (found(start), -start))
     start = min(best, len(text) - limit_chars)
-    where = f" from {start}" if start else ""
     shown = text[start : start + limit_chars]
-    return f"{'…' if start else ''}{shown}… (characters{where} of {len(text)})"
+    where = f"characters from {start} of {len(text)}" if start else f"the first {limit_chars} of {len(text)} characters"
+    return f"{'…' if start else ''}{shown}… ({where})"
 
 
 def excerpt(text: str, query: str) -> str:

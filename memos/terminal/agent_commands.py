@@ -8,6 +8,7 @@ from rich.text import Text
 
 from memos.errors import BadInput
 from memos.safe_text import safe_line
+from memos.terminal.amounts import counted
 from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.session import AgentRow, Session
 
@@ -17,7 +18,7 @@ async def show_agents(context: CommandContext, argument: str) -> None:
     """List all agents, the one used last first: model, last use, what they keep, and which are open elsewhere."""
     for row in await asyncio.to_thread(context.session.agents.rows):
         context.say(_name_line(row))
-        what = f"{row.messages:,} messages, {row.passages:,} passages"
+        what = f"{counted(row.messages, 'message')}, {counted(row.passages, 'passage')}"
         context.say(f"    {safe_line(row.model)}, {row.used.astimezone():%Y-%m-%d %H:%M}, {what}", "dim")
     context.say("/switch NAME goes to one, /new begins one, /fork copies this one.", "dim")
 
@@ -64,7 +65,8 @@ async def fork(context: CommandContext, argument: str) -> None:
     _check_idle(context)
     made = await context.session.agents.fork(argument)
     name = safe_line(made.agent.name)
-    what = f"{made.messages:,} rows of recall storage, {made.passages:,} passages, {made.edits:,} edits"
+    rows, passages = counted(made.messages, "row"), counted(made.passages, "passage")
+    what = f"{rows} of recall storage, {passages}, {counted(made.edits, 'edit')}"
     context.say(f'"{name}" remembers the same: {what} copied ({made.size_bytes / 1e6:,.1f} MB). /switch {name}')
 
 

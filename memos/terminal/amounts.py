@@ -1,10 +1,15 @@
-"""How what models used is written: tokens and money, and "unknown" where nobody said."""
+"""How numbers of things are written, and what models used: tokens and money, and "unknown" where nobody said."""
 
 from __future__ import annotations
 
 from memos.storage.usage_ledger import Spent
 
 UNKNOWN = "unknown"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number of things in words: 1 message, 2 messages; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def tokens(count: int | None, unreported: int = 0) -> str:

@@ -16,12 +16,13 @@ from rich.text import Text
 
 from memos.errors import BadInput, MemosError
 from memos.messages import Event
-from memos.safe_text import safe_line
+from memos.safe_text import safe_line, safe_text, storable
 from memos.terminal.editor import edited
 from memos.terminal.marks import Marks
 from memos.terminal.mentions import path_completions, paths_like
 from memos.terminal.session import Session
 from memos.terminal.turn_details import TurnDetails
+from memos.terminal.wrapping import hung
 
 if TYPE_CHECKING:
     from memos.storage.unwanted_words import UnwantedWords
@@ -75,9 +76,21 @@ class CommandContext:
         if self.session.read_only:
             raise BadInput("This session only reads.", "leave it, and run memos where the agent is not open elsewhere.")
 
-    def say(self, text: str | Text = "", style: str = "") -> None:
-        """Print one line of plain text."""
-        self.console.print(Text(text, style=style) if isinstance(text, str) else text, soft_wrap=not self.wrap)
+    def say(self, text: str | Text = "", style: str = "", hang_cells: int | None = None) -> None:
+        """Print one line of plain text; its further rows stand under it, or `hang_cells` to the right.
+
+        Whatever a command made it of, it is harmless here.
+        """
+        line = Text(text, style=style) if isinstance(text, str) else text
+        line.plain = safe_text(line.plain)  # as long as before, so its colours stay where they are
+        blanks = len(line.plain) - len(line.plain.lstrip(" "))
+        for row in hung(line, self.width_cells, blanks if hang_cells is None else hang_cells):
+            self.console.print(row, soft_wrap=not self.wrap)
+
+    @property
+    def width_cells(self) -> int | None:
+        """The width at which lines are broken, None for not at all."""
+        return self.console.width - 1 if self.wrap else None
 
 
 Run = Callable[[CommandContext, str], Awaitable[None]]
@@ -164,7 +177,7 @@ def as_message(line: str) -> str:
 async def obey(context: CommandContext, line: str) -> None:
     """Run a line for which `is_command` holds. Raises: MemosError."""
     word, _, argument = line[1:].partition(" ")
-    await find_command(word).run(context, argument.strip())
+    await find_command(word).run(context, storable(argument).strip())  # a NUL may be pasted, and no path takes it
 
 
 async def run_command(context: CommandContext, line: str) -> bool:
@@ -172,7 +185,7 @@ async def run_command(context: CommandContext, line: str) -> bool:
     try:
         await obey(context, line)
     except MemosError as error:
-        context.say(f"{context.marks.notice}{safe_line(str(error))}", "red")
+        context.say(f"{context.marks.notice}{safe_line(str(error))}", "red", hang_cells=2)
         return False
     return True
 

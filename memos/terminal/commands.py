@@ -66,6 +66,7 @@ __all__ = [
 
 MAIN = ("help", "memory", "why", "context", "search", "undo", "retry", "continue", "model", "usage", "agents", "exit")
 """The commands that `/help` lists first."""
+_USAGE_CELLS = 22
 
 
 @command("help", aliases=("?",), argument="[COMMAND]", complete=lambda session: COMMANDS)
@@ -74,19 +75,28 @@ async def show_help(context: CommandContext, argument: str) -> None:
     if argument:
         entry = find_command(argument.removeprefix("/"))
         context.say(entry.usage, "bold")
-        context.say(entry.help)
+        for number, paragraph in enumerate(entry.help.split("\n\n")):
+            context.say("\n" * bool(number) + " ".join(paragraph.split()))
         if entry.aliases:
             context.say("Also: " + ", ".join(f"/{alias}" for alias in entry.aliases), "dim")
         return
-    width = max(len(entry.usage) for entry in COMMANDS.values())
     for title, names in (("", MAIN), ("More:", sorted(set(COMMANDS) - set(MAIN)))):
         if title:
             context.say(title, "dim")
         for entry in (COMMANDS[name] for name in names):
-            context.say(Text(f"{entry.usage:<{width}}  ", style="bold").append(entry.summary, style="not bold"))
+            _say_entry(context, entry)
     context.say("Enter sends, Alt-Enter or Ctrl-J begins a new line, //text sends a line that begins with a slash.")
     context.say("@photo.png within a message shows that image; Tab completes the path, and a dropped file becomes one.")
     context.say("Ctrl-C stops a reply, twice leaves; Ctrl-D leaves. Everything is kept as it happens.")
+
+
+def _say_entry(context: CommandContext, entry: Command) -> None:
+    """Print a command and what it does, side by side where there is room for that."""
+    usage = Text(f"{entry.usage + '  ':<{_USAGE_CELLS}}", style="bold")
+    if context.wrap and len(entry.usage) + 2 > _USAGE_CELLS:
+        context.say(usage)
+        usage = Text(" " * _USAGE_CELLS)
+    context.say(usage.append(entry.summary, style="not bold"), hang_cells=_USAGE_CELLS)
 
 
 @command("usage")
@@ -149,7 +159,7 @@ async def params(context: CommandContext, argument: str) -> None:
     width = max(len(param.name) for param in shown)
     for param in shown:
         value = f"{param.value} ({param.origin})" if param.value else "not set"
-        context.say(f"{param.name:<{width}}  {safe_line(value)}")
+        context.say(f"{param.name:<{width}}  {safe_line(value)}", hang_cells=4)
 
 
 @command("like")

@@ -45,7 +45,7 @@ async def show_config(context: CommandContext, argument: str) -> None:
         raise BadInput(f"No setting has {safe_line(argument)!r} in its name.", "/config shows all")
     width = max(len(name) for name, _, _ in rows)
     for name, value, origin in rows:
-        context.say(f"{name:<{width}}  {safe_line(value)}  ({origin})")
+        context.say(f"{name:<{width}}  {safe_line(value)}  ({safe_line(origin)})", hang_cells=4)
 
 
 @command("log", argument="[N]")

@@ -55,7 +55,7 @@ def context_lines(context: ContextMap, width: int, marks: Marks) -> Iterator[Tex
         f"{safe_line(context.model)}: {gauge.needed_tokens:,} of {gauge.room_tokens:,} tokens for a prompt"
         f" ({gauge.fill:.0%}), window {gauge.window_tokens:,}{known}"
     )
-    yield _bar(segments(context), gauge.window_tokens, max(20, min(_CELLS, width - 2)))
+    yield _bar(segments(context), gauge.window_tokens, max(20, min(_CELLS, width - 3)))
     for segment in segments(context):
         if segment.tokens:
             yield Text(f"  {segment.letter}  ", style=segment.style).append(

@@ -13,6 +13,7 @@ from rich.text import Text
 from memos.memory.pages import excerpt
 from memos.memory.prompt_records import BlockLine, Finding, FoundPassage, Grounds, Source, SummarySeen
 from memos.safe_text import safe_line
+from memos.terminal.amounts import counted
 from memos.terminal.drawing import call_text, clipped
 from memos.terminal.highlighting import highlighted
 from memos.terminal.marks import Marks
@@ -47,7 +48,7 @@ def grounds_lines(grounds: Grounds, marks: Marks, *, everything: bool) -> Iterat
 
 
 def _block_lines(lines: Sequence[BlockLine], reply: str, marks: Marks) -> Iterator[Text]:
-    yield _heading(f"Core memory: {_number(len(lines), 'line')}")
+    yield _heading(f"Core memory: {counted(len(lines), 'line')}")
     for line in lines:
         yield Text(f"  {safe_line(line.label)}: ").append_text(highlighted(line.text, reply))
         if line.at is None:
@@ -62,8 +63,8 @@ def _finding_lines(finding: Finding, reply: str, marks: Marks) -> Iterator[Text]
     if not finding.kept:
         yield _heading(f"{call}: what it found was not noted")
         return
-    found = [_number(len(finding.messages), "message")] * bool(finding.messages)
-    found += [_number(len(finding.passages), "passage")] * bool(finding.passages)
+    found = [counted(len(finding.messages), "message")] * bool(finding.messages)
+    found += [counted(len(finding.passages), "passage")] * bool(finding.passages)
     yield _heading(f"{call}: {' and '.join(found) or 'nothing found'}")
     for message in finding.messages:
         yield _message_line(message, reply)
@@ -87,8 +88,8 @@ def _summary_lines(summary: SummarySeen, marks: Marks) -> Iterator[Text]:
 def _queue_lines(grounds: Grounds, marks: Marks, everything: bool) -> Iterator[Text]:
     said = grounds.queue
     others = grounds.queue_rows - len(said)
-    beside = f", and {_number(others, 'event or result', 'events and results')}" * bool(others)
-    yield _heading(f"The queue: {_number(len(said), 'message')}{beside}")
+    beside = f", and {counted(others, 'event or result', 'events and results')}" * bool(others)
+    yield _heading(f"The queue: {counted(len(said), 'message')}{beside}")
     left_out = 0 if everything else max(0, len(said) - QUEUE_SHOWN)
     if left_out:
         yield Text(f"  {marks.more} {left_out} before these; /why all shows them", style="dim")
@@ -119,10 +120,6 @@ def _origin(text: str) -> Text:
 def _not_dim(text: Text) -> Text:
     text.stylize_before("not dim")
     return text
-
-
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def _when(at: datetime) -> str:

@@ -13,4 +13,5 @@ async def show_keys(context: CommandContext, argument: str) -> None:
     """List the keys; the line itself is edited as in Emacs, or with terminal.vi as in vi."""
     width = max(len(key.names) for key in KEYS)
     for key in KEYS:
-        context.say(Text(f"{key.names:<{width}}  ", style="bold").append(key.what, style="not bold"))
+        row = Text(f"{key.names:<{width}}  ", style="bold").append(key.what, style="not bold")
+        context.say(row, hang_cells=width + 2)

@@ -192,7 +192,8 @@ class LiveScreen:
     # --- what keys do: see `key_bindings.KeyActions` ---------------------------------------------------
 
     def submit(self, text: str) -> None:
-        """Take a line that was ended with Enter."""
+        """Take a line that was ended with Enter: what is interrupted next is another turn."""
+        self._last_interrupt = -TWICE_S
         self._lines.submit(text)
 
     def line_changed(self, buffer: Buffer) -> None:

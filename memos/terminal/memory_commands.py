@@ -6,6 +6,7 @@ from memos.errors import BadInput
 from memos.memory.working_context import Revision
 from memos.messages import Block
 from memos.safe_text import safe_line, storable
+from memos.terminal.amounts import counted
 from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.drawing import block_lines, difference_lines
 from memos.terminal.grounds import grounds_lines
@@ -157,7 +158,8 @@ def _say_memory(context: CommandContext) -> None:
         for line in block_lines(block, context.marks):
             context.say(line)
     recall_count, archival_count = memory.counts()
-    context.say(f"Recall storage: {recall_count} messages. Archival storage: {archival_count} passages.")
+    messages, passages = counted(recall_count, "message"), counted(archival_count, "passage")
+    context.say(f"Recall storage: {messages}. Archival storage: {passages}.")
     edits = memory.last_edits(EDITS_SHOWN)
     if edits:
         context.say("Last edits, newest first:", "bold")

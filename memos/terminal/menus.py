@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memos.safe_text import safe_line
+from memos.terminal.consoles import colours_wanted
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
@@ -32,11 +33,15 @@ class Menus:
     """Menus and input lines, drawn by questionary on the terminal, or on the given `input` and `output`."""
 
     def __init__(self, source: Input | None = None, target: Output | None = None) -> None:
+        from memos.terminal.screen_output import make_screen_output
+
         self._streams: dict[str, Any] = {}
         if source is not None:
             self._streams["input"] = source
         if target is not None:
             self._streams["output"] = target
+        elif not colours_wanted():
+            self._streams["output"] = make_screen_output(sys.stdout, colours=False)
 
     def select(self, question: str, options: Sequence[Option[T]], preselected: int = 0) -> T:
         """Return the value of the option the user picks; Enter alone picks the preselected one."""
@@ -45,7 +50,7 @@ class Menus:
         choices = [questionary.Choice(safe_line(option.title), value=number) for number, option in enumerate(options)]
         long = len(choices) >= _FILTER_FROM
         menu = questionary.select(
-            question,
+            safe_line(question),
             choices=choices,
             default=choices[preselected],
             instruction="(arrows, Enter; type to narrow)" if long else "(arrows, Enter)",
@@ -60,19 +65,19 @@ class Menus:
         """Return a line of text, stripped; `preset` stands there already."""
         import questionary
 
-        return str(_ask(questionary.text(question, default=preset, **self._streams))).strip()
+        return str(_ask(questionary.text(safe_line(question), default=safe_line(preset), **self._streams))).strip()
 
     def secret(self, question: str) -> str:
         """Return a line that is not shown while it is typed or pasted, stripped; may be empty."""
         import questionary
 
-        return str(_ask(questionary.password(question, **self._streams))).strip()
+        return str(_ask(questionary.password(safe_line(question), **self._streams))).strip()
 
     def confirm(self, question: str, *, preset: bool = True) -> bool:
         """Return the answer to a yes-or-no question; Enter alone is `preset`."""
         import questionary
 
-        return bool(_ask(questionary.confirm(question, default=preset, **self._streams)))
+        return bool(_ask(questionary.confirm(safe_line(question), default=preset, **self._streams)))
 
     def tell(self, text: str) -> None:
         """Print one sentence between the questions."""

@@ -33,16 +33,18 @@ from memos.messages import (
     TurnDone,
 )
 from memos.safe_text import safe_line
+from memos.terminal.amounts import counted
 from memos.terminal.drawing import call_line, edit_lines
 from memos.terminal.marks import Marks
 from memos.terminal.tail import Kind, Tail
 from memos.terminal.turn_details import FOLDED_ROWS, TurnDetails
-from memos.terminal.wrapping import displayable, wrap
+from memos.terminal.wrapping import displayable, hung, wrap
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 THOUGHT_STYLE = "dim italic"
+_SIGN_CELLS = 2
 _STOP_STYLES = {"cancelled": "yellow", "limit": "yellow", "error": "red"}
 
 
@@ -183,7 +185,7 @@ class Painter:
 
     def notice(self, text: str, style: str = "yellow") -> None:
         """Print one sentence of memos itself."""
-        self._print(Text(f"{self._marks.notice}{safe_line(text)}", style=style))
+        self._print_hung(Text(f"{self._marks.notice}{safe_line(text)}", style=style))
 
     def _step_started(self, step: StepStarted) -> None:
         self.leave_tail()
@@ -221,14 +223,14 @@ class Painter:
         self._details.call(body)
         # That of a message is not drawn where it succeeded: the message itself is.
         if body.call.name != SPEECH_FUNCTION or not body.result.ok:
-            self._print(call_line(body.call, body.result, body.elapsed_s, self._marks))
+            self._print_hung(call_line(body.call, body.result, body.elapsed_s, self._marks))
         self._print_edits()
         self.enter("thinking")
 
     def _print_edits(self) -> None:
         for edit in self._edits:
             for line in edit_lines(edit, self._marks):
-                self._print(line)
+                self._print_hung(line)
         self._edits.clear()
 
     def _retry(self, body: RetryIn) -> None:
@@ -240,15 +242,11 @@ class Painter:
 
     def _stopped(self, body: Stopped) -> None:
         self.leave_tail()
-        self._print(Text(f"{self._marks.stopped}{safe_line(body.reason)}", style=_STOP_STYLES[body.code]))
+        self._print_hung(Text(f"{self._marks.stopped}{safe_line(body.reason)}", style=_STOP_STYLES[body.code]))
 
     def _evicted(self, body: Evicted) -> None:
-        self._print(
-            Text(
-                f"{self._marks.evicted}paged out {body.messages} messages ({body.tokens} tokens) to recall storage",
-                style="dim",
-            )
-        )
+        what = f"{counted(body.messages, 'message')} ({body.tokens:,} tokens)"
+        self._print_hung(Text(f"{self._marks.evicted}paged out {what} to recall storage", style="dim"))
 
     def _turn_done(self) -> None:
         self.leave_tail()
@@ -318,6 +316,12 @@ class Painter:
         width_cells = self._width_cells()
         rows = wrap(displayable(text), None if width_cells is None else width_cells - indent_cells)
         return [row.rstrip() for row in rows]
+
+    def _print_hung(self, line: Text) -> None:
+        """Print a line that begins with a sign, its further rows behind the sign."""
+        blanks = len(line.plain) - len(line.plain.lstrip(" "))
+        for row in hung(line, self._width_cells(), blanks + _SIGN_CELLS):
+            self._print(row)
 
     def _print(self, line: Text) -> None:
         self._console.print(line, soft_wrap=self._width_cells() is None)

@@ -13,6 +13,7 @@ from memos.errors import BadInput
 from memos.memory.message_rows import spoken_words, thought_of
 from memos.messages import Event, EventKind, Message, MessageState
 from memos.safe_text import safe_line
+from memos.terminal.amounts import counted
 from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.context_map import context_json, context_lines
 from memos.terminal.drawing import call_text, clipped
@@ -47,7 +48,7 @@ async def pop(context: CommandContext, argument: str) -> None:
     if argument and not argument.isdigit():
         raise BadInput(f"/pop takes a number, not {safe_line(argument)!r}.", "for example: /pop 2")
     count = await _operator(context).pop(int(argument or 3))
-    context.say(f"Dropped the last {count} messages of the queue.")
+    context.say(f"Dropped the last {counted(count, 'message')} of the queue.")
 
 
 @command("undo")
@@ -107,7 +108,7 @@ async def dump_raw(context: CommandContext, argument: str) -> None:
 async def clear(context: CommandContext, argument: str) -> None:
     """Begin an empty queue. Memory is kept, and all that was said is still found by search."""
     count = await _operator(context).clear()
-    context.say(f"The queue is empty: {count} messages left it. They stay in recall storage.")
+    context.say(f"The queue is empty: {counted(count, 'message')} left it, and stayed in recall storage.")
 
 
 @command("summarize", aliases=("evict",), argument="[N]")
@@ -116,9 +117,9 @@ async def summarise(context: CommandContext, argument: str) -> None:
     if argument and not (argument.isdecimal() and int(argument)):
         raise BadInput(f"/summarize takes a number, not {safe_line(argument)!r}.", "for example: /summarize 10")
     evicted, summary = await _operator(context).summarise(int(argument or 0))
-    context.say(f"{evicted.messages} messages ({evicted.tokens:,} tokens) left the queue. The summary now:")
+    context.say(f"{counted(evicted.messages, 'message')} ({evicted.tokens:,} tokens) left the queue. The summary now:")
     for line in summary.splitlines():
-        context.say(f"  {safe_line(line)}")
+        context.say(f"  {safe_line(line)}", hang_cells=4)
 
 
 @command("memorywarning")
@@ -174,10 +175,11 @@ def _dumped(message: Message, more: str) -> Iterator[Text]:
 
 
 def _say_taken_back(context: CommandContext, taken: TakenBack) -> None:
-    also = [f"{taken.edits} edits of core memory"] * bool(taken.edits)
-    also += [f"{taken.passages} passages"] * bool(taken.passages)
+    also = [counted(taken.edits, "edit of core memory", "edits of core memory")] * bool(taken.edits)
+    also += [counted(taken.passages, "passage")] * bool(taken.passages)
     with_them = f", with {' and '.join(also)}" if also else ""
     words = clipped(taken.words or "an image" * bool(taken.images), 40, context.marks.more)
-    context.say(f'Taken back: "{words}" and what followed ({taken.messages} messages{with_them}).')
+    messages = counted(taken.messages, "message")
+    context.say(f'Taken back: "{words}" and what followed ({messages}{with_them}).')
     for label in taken.left:
         context.say(f"Core memory {safe_line(label)} was changed again since; it keeps what it holds.", "yellow")

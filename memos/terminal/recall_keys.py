@@ -58,7 +58,7 @@ class RecallKeys:
 
     def line_changed(self, text: str) -> None:
         """Take note of the line; what was just quoted in it is not looked for."""
-        if self._recall and text != self._quoting.text:
+        if self._recall and not (text and text == self._quoting.text):
             self._recall.typed(text)
 
     def show(self) -> None:
@@ -70,7 +70,7 @@ class RecallKeys:
             return
         self._context.say(f'Remembered about "{clipped(query, _QUERY_CHARS, more)}":', "bold")
         for find in finds[:MATCHES_SHOWN]:
-            self._context.say(find_line(find, query, "  "))
+            self._context.say(find_line(find, query, "  "), hang_cells=4)
         if len(finds) > MATCHES_SHOWN:
             self._context.say(f"  {more} {len(finds) - MATCHES_SHOWN} more: /search finds them", "dim")
 

@@ -44,7 +44,7 @@ async def _say_finds(context: CommandContext, name: str, query: str, places: tup
             context.say(f"{context.marks.notice}{safe_line(found.degraded)}", "dim")
         context.say(f"{place.capitalize()} storage: {_count(found.total, len(found.finds))}", "bold")
         for find in found.finds:
-            context.say(find_line(find, query, "  "))
+            context.say(find_line(find, query, "  "), hang_cells=4)
 
 
 def _count(total: int, shown: int) -> str:

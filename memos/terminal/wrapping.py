@@ -6,10 +6,17 @@ import re
 from collections.abc import Iterator
 
 from rich.cells import cell_len
+from rich.text import Text
 
 from memos.safe_text import safe_text
 
-_WORDS = re.compile(r"\S+\s*|\s+")
+_GLUE = "\u00a0"
+"""The no-break space: a row never ends at it."""
+_WIDE = "\u2e80-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff60"
+"""Chinese and Japanese: written without spaces, so a row may end after each character that closes nothing."""
+_OPENING, _CLOSING = "「『（【〈《", "、。，．：；！？」』）】〉》ー・"
+_WORDS = re.compile(rf"(?:[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|(?:[^\s{_WIDE}]|{_GLUE})+[{_CLOSING}]*)[^\S{_GLUE}]*|\s+")
+_UNIT = re.compile(r"(?<=\d) (?=m?s$)")
 
 
 def displayable(text: str) -> str:
@@ -26,6 +33,26 @@ def wrap(text: str, width_cells: int | None) -> list[str]:
     rows: list[str] = []
     for line in _lines(text):
         rows.extend([line] if width_cells is None else _wrap_line(line, max(1, width_cells)))
+    return rows
+
+
+def hung(line: Text, width_cells: int | None, hang_cells: int) -> list[Text]:
+    """Return a line as rows of at most that width; all but the first stand `hang_cells` blanks to the right.
+
+    A duration at its end stays in one piece.
+    """
+    if width_cells is None or width_cells <= 2 * hang_cells or cell_len(line.plain) <= width_cells:
+        return [line]
+    text = _UNIT.sub(_GLUE, line.plain)
+    head = hang_cells if cell_len(text[:hang_cells]) == hang_cells else 0
+    ends, place = [], head
+    for words in wrap(text[head:], width_cells - hang_cells):
+        place += len(words)
+        ends.append(place)
+    first, *rest = line.divide(ends[:-1])
+    rows = [first, *(Text(" " * hang_cells).append_text(row) for row in rest)]
+    for row in rows:
+        row.rstrip()
     return rows
 
 
@@ -79,7 +106,7 @@ def _split_word(word: str, width_cells: int) -> list[str]:
     pieces: list[str] = []
     piece, piece_cells = "", 0
     for character in word:
-        cells = 0 if character.isspace() else _cells(character)
+        cells = 0 if character.isspace() and character != _GLUE else _cells(character)
         if piece and piece_cells + cells > width_cells:
             pieces.append(piece)
             piece, piece_cells = "", 0

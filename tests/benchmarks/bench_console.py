@@ -180,17 +180,29 @@ def interrupts(replies: list[dict[str, Any]], key: str, turns: int = 3) -> list[
     return times
 
 
-def hung(key: str, turns: int = 3) -> list[float]:
-    """Return the same for an endpoint that takes a request and never answers."""
+SERVED: dict[str, tuple[str, Answer]] = {
+    "at an endpoint that never answers": ("Go", Answer(fault="stall_headers")),
+    "before the first byte": ("Go", Answer(fault="stall_first")),
+    "in a silence amid a reply": ("Go", Answer(WORDS * 10, fault="stall_middle")),
+    "in a retry countdown": ("Go", Answer(fault="429", retry_after="10")),
+    "in a summary that a command waits for": ("/summarize", Answer(fault="stall_first")),
+}
+"""What is typed, and what the server does then."""
+
+
+def served(typed: str, answer: Answer, key: str, turns: int = 3) -> list[float]:
+    """Return the same for an endpoint over HTTP."""
     times = []
-    answers = [say("Good evening."), Answer(fault="stall_headers")]
+    answers = [say("Good evening."), say("One."), say("Two."), answer]
     for _ in range(turns):
         with (
             tempfile.TemporaryDirectory() as home,
-            FakeOpenAI(script=lambda request: answers[min(request.number, 2) - 1]) as server,
+            FakeOpenAI(script=lambda request: answers[min(request.number, 4) - 1]) as server,
         ):
-            child = started(Path(home), [], "--api-base", server.url, model="openai/fake")
-            child.send("Go\r")
+            child = started(Path(home), [], "--api-base", server.url, "--set", "road=httpx", model="openai/fake")
+            for words in ("One?", "Two?", typed):
+                child.send(f"{words}\r")
+                read_for(child, 0.5)
             read_for(child, 1.0)
             child.send(key)
             times.append(milliseconds_until(child, lambda data: b"Stopped." in data))
@@ -216,7 +228,8 @@ def main() -> None:
     for key, name in (("\x03", "Ctrl-C"), ("\x1b", "Esc")):
         for state, replies in STATES.items():
             print(f"{name} while {state}: {line(interrupts(replies, key))}")
-        print(f"{name} at a hung endpoint: {line(hung(key))}")
+        for state, (typed, answer) in SERVED.items():
+            print(f"{name} {state}: {line(served(typed, answer, key))}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ TIMEOUT_S = 30.0
 
 
 class Screen:
-    """A program in a pseudo-terminal of `columns` by `rows`, its screen, its scrollback and its raw bytes."""
+    """A program, begun in `folder`, in a pseudo-terminal: its screen, its scrollback and its raw bytes."""
 
     def __init__(
         self,
@@ -29,12 +29,18 @@ class Screen:
         rows: int = 24,
         env: Mapping[str, str],
         typed_ahead: str = "",
+        folder: Path | None = None,
     ) -> None:
         self.raw = b""
         self._screen = pyte.HistoryScreen(columns, rows, history=5000, ratio=0.5)
         self._stream = pyte.ByteStream(self._screen)
         self._child = pexpect.spawn(
-            command[0], list(command[1:]), env=dict(env), dimensions=(rows, columns), timeout=TIMEOUT_S
+            command[0],
+            list(command[1:]),
+            env=dict(env),
+            dimensions=(rows, columns),
+            timeout=TIMEOUT_S,
+            cwd=str(folder) if folder else None,
         )
         self._child.delaybeforesend = None
         if typed_ahead:
@@ -129,6 +135,11 @@ class Screen:
         while not (words in self.text if words else condition()):  # type: ignore[operator]
             assert time.monotonic() < deadline, f"waited in vain for {words or condition}:\n{self.text}"
             self.read()
+            if not self._child.isalive():
+                self.read()
+                held = words in self.text if words else condition()  # type: ignore[operator]
+                assert held, f"it ended before {words or condition}:\n{self.text}"
+                return
 
     def until_quiet(self, seconds: float = 0.4, timeout_s: float = TIMEOUT_S) -> None:
         """Read until nothing has arrived for `seconds`."""

@@ -20,7 +20,7 @@ def test_agents_are_listed_with_what_they_keep_and_who_has_them_open(tmp_path: P
     lock.acquire()
     printed = desk.run("/agents")
     lock.release()
-    assert "  sam  you talk to it\n    scripted, " in printed and "0 messages, 1 passages\n" in printed
+    assert "  sam  you talk to it\n    scripted, " in printed and "0 messages, 1 passage\n" in printed
     assert "  eve [x]  open elsewhere: process " in printed and "\n    a/b, " in printed
     assert "open elsewhere" not in Desk(tmp_path).run("/agents")
 
@@ -59,7 +59,7 @@ def test_fork_copies_and_stays_and_says_what_it_cost(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.home.recall.append(event_message(Event(EventKind.USER_MESSAGE, "Hello."), desk.home.agent.id, "turn"))
     printed = desk.run("/fork")
-    assert printed.startswith('"sam-2" remembers the same: 1 rows of recall storage, 0 passages, 0 edits copied (')
+    assert printed.startswith('"sam-2" remembers the same: 1 row of recall storage, 0 passages, 0 edits copied (')
     assert printed.endswith(" MB). /switch sam-2\n") and not desk.left
     assert 'already an agent named "sam-2"' in desk.run("/fork SAM-2")
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 from prompt_toolkit.layout.processors import TransformationInput
 from support.conversation import CTRL_C, F2, F4, GREETING, idle, ready, squeezed
-from support.screens import Screen, environment, memos_screen, saying
+from support.hostile_home import hostile_desk
+from support.screens import Screen, environment, memos_screen, saying, write_script
 from terminal.attacks import ATTACKS, HARMFUL, ORDINARY
 
+from memos.cli.app import app
 from memos.errors import BadInput
 from memos.messages import (
     Block,
@@ -37,8 +43,10 @@ from memos.messages import (
     TurnDone,
 )
 from memos.safe_text import safe_line, safe_text
+from memos.terminal.commands import COMMANDS
 from memos.terminal.consoles import make_console
 from memos.terminal.drawing import block_lines
+from memos.terminal.input_line import _CommandCompleter
 from memos.terminal.line_display import HarmlessLine
 from memos.terminal.marks import DRAWN, WORDS, Marks
 from memos.terminal.painter import Painter
@@ -190,3 +198,150 @@ def test_a_pipe_gets_words_as_they_are_and_a_terminal_never(tmp_path: Path) -> N
         [sys.executable, "-m", "memos", "list", "personas"], env=environment(tmp_path), capture_output=True, check=True
     )
     assert b"\x1b" not in done.stdout
+
+
+# --- every command of the chat, and every command of the command line ------------------------------------------
+
+EVERYTHING = " ".join([*(ATTACKS[name] for name in NAMES if name != "NUL"), ORDINARY])
+PARTS = [" ".join([ORDINARY, *(ATTACKS[name] for name in NAMES[part::8]), ORDINARY]) for part in range(8)]
+"""Short enough for lines that are cut."""
+MORE_LINES = {
+    "memory": ["/memory log", "/memory persona", "/memory nobody", "/memory undo 1", "/memory edit persona"],
+    "help": ["/help memory"],
+    "why": ["/why all"],
+    "context": ["/context --json"],
+    "search": ["/search bees"],
+    "recall": ["/recall bees"],
+    "archival": ["/archival bees"],
+    "dump": ["/dump 20"],
+    "dumpraw": ["/dumpraw 20"],
+    "params": ["/params nonsense"],
+    "pop": ["/pop 1"],
+    "rethink": ["/rethink " + ORDINARY],
+    "switch": ["/switch eve"],
+}
+LATER = ("pop", "rethink", "rewrite", "undo", "retry", "summarize", "clear", "fork", "new", "rename", "switch", "exit")
+"""Those that take away what the others show."""
+SHOWS_ALL = ("search", "recall", "archival", "memory", "why", "dump", "agents", "model", "config", "log")
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_no_command_of_the_chat_steers_the_terminal_with_what_any_store_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setenv("VISUAL", "true")
+    attack = PARTS[part]
+    desk = hostile_desk(tmp_path, attack)
+    assert not MORE_LINES.keys() - COMMANDS.keys() and set(LATER) <= COMMANDS.keys()
+    order = [*sorted(set(COMMANDS) - set(LATER)), *(name for name in LATER if name in COMMANDS)]
+    for name in order:
+        printed = ""
+        for line in (f"/{name}", f"/{name} {attack}", *MORE_LINES.get(name, ())):
+            desk.paper.seek(0)
+            desk.paper.truncate()
+            printed += desk.run(line)
+        assert not harmful_in(printed), name
+        if name in SHOWS_ALL:
+            assert squeezed(ORDINARY) in squeezed(printed), name
+
+
+def test_menus_of_completion_and_suggestions_show_pictures_of_what_they_hold(tmp_path: Path) -> None:
+    desk = hostile_desk(tmp_path, EVERYTHING)
+    completer = _CommandCompleter(desk.session)
+    for line in ["/", *(f"/{name} " for name in COMMANDS)]:
+        for found in completer.get_completions(Document(line), CompleteEvent()):
+            assert not harmful_in(found.display_text + found.display_meta_text)
+
+
+CLI_LINES: dict[str, list[list[str]]] = {
+    "run": [["run", "sam", "-p", "Hello"], ["run", EVERYTHING, "-p", "x"]],
+    "configure": [["configure", "--show"], ["configure", "--non-interactive", "--set", f"api_base={EVERYTHING}"]],
+    "list": [["list", what] for what in ("agents", "personas", "humans", "models", EVERYTHING)] + [["list", "--json"]],
+    "show": [["show", "SAM"], ["show", "SAM", "--json"], ["show", EVERYTHING]],
+    "usage": [["usage"], ["usage", EVERYTHING], ["usage", "--since", EVERYTHING]],
+    "search": [["search", "bees"], ["search", "bees", "--json"], ["search", EVERYTHING], ["search", "x", "--in", "y"]],
+    "import messages": [["import", "messages", "{home}/lines.jsonl", "--agent", "eve"]],
+    "import agent": [["import", "agent", EVERYTHING], ["import", "agent", "{home}/lines.jsonl"]],
+    "export": [["export", EVERYTHING], ["export", "SAM", "--nonsense"]],
+    "forget": [["forget", EVERYTHING], ["forget"]],
+    "reindex": [["reindex", "--set", "memory.embedding=none"]],
+    "doctor": [["doctor", "--offline"], ["doctor", "--offline", "--json", "-m", f"openai/{EVERYTHING}"]],
+    "models get": [["models", "get", EVERYTHING]],
+    "models remove": [["models", "remove", EVERYTHING]],
+    "bench agent": [["bench", "agent", "--people", EVERYTHING]],
+    "bench nested-kv": [["bench", "nested-kv", "-m", EVERYTHING, "--levels", EVERYTHING]],
+    "bench retrieval": [["bench", "retrieval", "--messages", EVERYTHING, "--queries", EVERYTHING]],
+    "bench locomo2jsonl": [["bench", "locomo2jsonl", EVERYTHING, "--messages", "m", "--queries", "q"]],
+    "help": [["help"], ["help", "backends"], ["help", EVERYTHING]],
+}
+RUN_THEM = """
+import json, sys
+from memos.cli import main
+for words in json.load(open(sys.argv[1])):
+    print("=====", len(words), flush=True)
+    main(words)
+"""
+
+
+def test_every_command_of_the_command_line_is_tried() -> None:
+    root = typer.main.get_command(app)
+    assert isinstance(root, typer.core.TyperGroup)
+    names = set()
+    for name, each in root.commands.items():
+        inner = each.commands if isinstance(each, typer.core.TyperGroup) else {}
+        names |= {f"{name} {below}" for below in inner} or {name}
+    assert names == CLI_LINES.keys()
+
+
+@pytest.mark.terminal
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_no_command_of_the_command_line_steers_the_terminal_with_what_any_store_holds(
+    tmp_path: Path, no_color: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    desk = hostile_desk(tmp_path / "data", EVERYTHING)
+    model = write_script(tmp_path / "script.json", [saying(EVERYTHING, monologue=EVERYTHING)] * 3)
+    with desk.home.database.transaction() as connection:
+        connection.execute("UPDATE agents SET name = 'SAM' WHERE id = ?", (desk.home.agent.id,))
+    desk.home.database.close()
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.toml").write_text(f"model = {json.dumps(model)}\n[memory]\nembedding = 'none'\n")
+    (tmp_path / "lines.jsonl").write_text(json.dumps({"role": EVERYTHING, "content": EVERYTHING}) + "\n")
+    lines = [
+        [word.format(home=tmp_path) if "{home}" in word else word for word in words] for words in _cli_lines(model)
+    ]
+    (tmp_path / "words.json").write_text(json.dumps(lines))
+    more = {"NO_COLOR": no_color} if no_color else {}
+    command = [sys.executable, "-c", RUN_THEM, str(tmp_path / "words.json")]
+    told = Screen(command, columns=100, rows=50, env=environment(tmp_path, **more))
+    assert told.exit_code() == 0
+    harmless_bytes(told)
+    assert b"A bug in memos" not in told.raw
+    assert squeezed(told.raw.decode(errors="replace")).count(squeezed(ORDINARY)) >= len(lines) // 2
+    if no_color:
+        assert not re.search(rb"\x1b\[[0-9;]*m", told.raw)
+    else:
+        assert re.search(rb"\x1b\[[0-9;]*m", told.raw)
+
+
+def _cli_lines(model: str) -> list[list[str]]:
+    lines = [words for each in CLI_LINES.values() for words in each]
+    return [["run", "eve", *words[2:], "-m", model] if words[:2] == ["run", "sam"] else words for words in lines]
+
+
+@pytest.mark.terminal
+def test_questions_of_the_wizard_are_harmless_and_uncoloured_where_no_colour_is_wanted(tmp_path: Path) -> None:
+    program = (
+        "import sys; from memos.terminal.menus import Menus, Option; w = open(sys.argv[1], newline='').read()\n"
+        "m = Menus(); m.tell(w); m.select(w, [Option(w, 1), Option('b', 2)]); m.text(w, w); m.secret(w); m.confirm(w)\n"
+        "print('THE END')"
+    )
+    (tmp_path / "words").write_text(EVERYTHING, newline="")
+    command = [sys.executable, "-c", program, str(tmp_path / "words")]
+    for colours, more in ((True, {}), (False, {"NO_COLOR": "1"})):
+        screen = Screen(command, columns=100, rows=50, env=environment(tmp_path, **more))
+        screen.type("\r\r\r\r")
+        screen.until("THE END")
+        assert squeezed(ORDINARY) in squeezed(seen(screen))
+        harmless_bytes(screen)
+        assert bool(re.search(rb"\x1b\[[0-9;]*m", screen.raw)) == colours

@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.key_binding.defaults import load_key_bindings
+from prompt_toolkit.key_binding.key_bindings import _parse_key
+from prompt_toolkit.keys import Keys
 from support.conversation import (
     ALT_ENTER,
     CTRL_A,
@@ -37,6 +40,8 @@ from support.conversation import (
 )
 from support.screens import Screen, environment, memos_screen, saying, write_script
 
+from memos.terminal.key_bindings import key_bindings
+from memos.terminal.keys import KEYS
 from memos.terminal.type_ahead import lines_of
 
 pytestmark = pytest.mark.terminal
@@ -435,8 +440,6 @@ def test_ctrl_a_and_typing_put_words_in_front(tmp_path: Path) -> None:
 
 
 def test_the_help_of_the_keys_names_every_key(tmp_path: Path) -> None:
-    from memos.terminal.keys import KEYS
-
     with memos_screen(tmp_path, [GREETING], rows=40) as screen:
         ready(screen)
         screen.type("/keys\r")
@@ -445,3 +448,33 @@ def test_the_help_of_the_keys_names_every_key(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", readme[readme.index("| key |") :].split("\n\n")[0], re.MULTILINE)
     assert rows[1:] == [(key.names, key.what) for key in KEYS]
+
+
+class Nobody:
+    """Whom keys may ask for anything."""
+
+    def __getattr__(self, name: str) -> object:
+        return True
+
+
+BY_PROMPT_TOOLKIT = {"up", "down", "c-r", "right", "c-l", "c-z"}
+"""Keys of the table that need no binding of ours."""
+NO_KEYS = {(Keys.BracketedPaste,), (Keys.SIGINT,)}
+
+
+def test_the_table_of_the_keys_is_what_is_bound_and_each_is_written_as_it_is_pressed() -> None:
+    bound = {binding.keys for binding in key_bindings(Nobody()).bindings} - NO_KEYS  # type: ignore[arg-type]
+    given = {binding.keys for binding in load_key_bindings().bindings}
+    named = {tuple(map(_parse_key, keys)) for key in KEYS for keys in key.bindings}
+    theirs = {(_parse_key(name),) for name in BY_PROMPT_TOOLKIT}
+    assert named == bound | theirs and theirs <= given and not theirs & bound
+    for key in KEYS:
+        written = [name.strip() for name in key.names.split(",")]
+        assert written == [" ".join(_as_written(keys)) for keys in key.bindings]
+
+
+def _as_written(keys: tuple[str, ...]) -> list[str]:
+    """Return the presses of a binding as people write them: Alt is sent as Esc and a key."""
+    pressed = [key.replace("c-", "Ctrl-").replace("escape", "Esc") for key in keys]
+    pressed = [key[:-1] + key[-1].upper() if key.startswith("Ctrl-") else key.capitalize() for key in pressed]
+    return [f"Alt-{pressed[1]}"] if len(pressed) == 2 and pressed[0] == "Esc" != pressed[1] else pressed

@@ -200,13 +200,13 @@ def test_what_was_shown_of_a_cut_reply_stays_once() -> None:
 
 
 def test_a_reply_that_begins_again_is_shown_from_its_beginning() -> None:
-    drawing = Drawing().consume(StepStarted(1, 30), SpeechDelta("Hel"), RetryIn(2, 1, 3, "The server is busy."))
+    drawing = Drawing(width=90).consume(StepStarted(1, 30), SpeechDelta("Hel"), RetryIn(2, 1, 3, "The server is busy."))
     drawing.consume(*speech_turn(["Hello Ana."])[2:])
     assert drawing.printed == "· The server is busy. Asking again in 2 s (1/3).\n┊ Greet her.\n\n● sam\nHello Ana.\n"
 
 
 def test_the_wait_before_asking_again_counts_down() -> None:
-    drawing = Drawing().consume(StepStarted(1, 30), RetryIn(2, 1, 3, "The server is busy."))
+    drawing = Drawing(width=90).consume(StepStarted(1, 30), RetryIn(2, 1, 3, "The server is busy."))
     assert drawing.painter.phase_line() == "asking again in 2.0 s"
     drawing.now += 1.5
     assert drawing.painter.phase_line() == "asking again in 0.5 s"
@@ -217,7 +217,7 @@ def test_the_wait_before_asking_again_counts_down() -> None:
 
 
 def test_a_call_and_its_result_stand_in_one_line_before_the_edit_they_made() -> None:
-    drawing = Drawing().consume(
+    drawing = Drawing(width=90).consume(
         CallStarted(EDIT),
         MemoryEdited("human", "Likes tea.", "Likes tea.\nName: Ana", 2000, 7),
         CallFinished(EDIT, FunctionResult("2", "core_memory_append", True, "OK"), 0.012),
@@ -248,18 +248,20 @@ def test_an_edit_in_words_has_no_bar() -> None:
 
 def test_a_long_result_is_clipped_and_says_so() -> None:
     call = FunctionCall("4", "conversation_search", '{"query": "bees", "page": 0}')
-    drawing = Drawing().consume(CallFinished(call, FunctionResult("4", call.name, True, "x" * 500), 2.5))
+    drawing = Drawing(width=None).consume(CallFinished(call, FunctionResult("4", call.name, True, "x" * 500), 2.5))
     assert drawing.printed == f'⚙ conversation_search("bees", 0) → {"x" * 160}… (340 more characters), 2.5 s\n'
 
 
 def test_arguments_that_are_no_json_are_shown_as_they_are() -> None:
     call = FunctionCall("5", "core_memory_append", '{"label": "hum')
-    drawing = Drawing().consume(CallFinished(call, FunctionResult("5", call.name, False, "Not JSON."), 0.0))
+    drawing = Drawing(width=90).consume(CallFinished(call, FunctionResult("5", call.name, False, "Not JSON."), 0.0))
     assert drawing.printed == '⚙ core_memory_append({"label": "hum) → failed: Not JSON, 0 ms\n'
 
 
 def test_a_failed_send_message_is_shown() -> None:
-    drawing = Drawing().consume(CallFinished(SEND, FunctionResult("1", "send_message", False, "No message."), 0.0))
+    drawing = Drawing(width=90).consume(
+        CallFinished(SEND, FunctionResult("1", "send_message", False, "No message."), 0.0)
+    )
     assert "failed: No message" in drawing.printed
 
 
@@ -294,9 +296,9 @@ def test_how_much_how_fast_and_how_long_yet_change_while_the_clock_runs_on() -> 
 
 
 def test_pages_out_and_notices_are_one_sentence_each() -> None:
-    drawing = Drawing(WORDS).consume(Evicted(18, 3100), Notice("Search is lexical\nonly."))
+    drawing = Drawing(WORDS, width=90).consume(Evicted(18, 3100), Notice("Search is lexical\nonly."))
     assert drawing.printed == (
-        "[memory] paged out 18 messages (3100 tokens) to recall storage\n[notice] Search is lexical only.\n"
+        "[memory] paged out 18 messages (3,100 tokens) to recall storage\n[notice] Search is lexical only.\n"
     )
 
 
@@ -341,7 +343,7 @@ def test_no_output_path_lets_a_control_character_through(attack: str) -> None:
 
 
 def test_no_ordinary_character_is_lost_on_any_path() -> None:
-    drawing = Drawing(width=200).consume(*everywhere(ORDINARY))
+    drawing = Drawing(width=400).consume(*everywhere(ORDINARY))
     shown = [line for line in drawing.printed.splitlines() if line and not line.startswith(("●", "✎"))]
     assert len(shown) == 7
     assert all(ORDINARY in line for line in shown[:3] + shown[4:]), shown
