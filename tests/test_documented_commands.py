@@ -121,5 +121,5 @@ def test_every_flag_that_a_documented_command_names_exists() -> None:
             if isinstance(command, typer.core.TyperGroup):
                 command = command.commands[rest[0]]
             offered = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
-            flags = {word.partition("=")[0] for word in rest if word.startswith("-")}
+            flags = {word.partition("=")[0] for word in rest if word.startswith("-") and word != "-"}
             assert flags <= offered, each

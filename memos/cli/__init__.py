@@ -170,7 +170,12 @@ def _print_traceback(error: BaseException) -> None:
 
 
 def _log_bug(error: Exception) -> Path | None:
-    """Write the traceback into a log file and return its place, or None where even that fails."""
+    """Write the traceback into a log file and return its place, or None where even that fails, or may not be."""
+    if "memos.cli.incognito" in sys.modules:
+        from memos.cli.incognito import NO_FILE
+
+        if NO_FILE in getattr(error, "__notes__", ()):
+            return None
     from datetime import UTC, datetime
 
     from memos.config import Places

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-from memos.config import Places, Portrait, Settings, load_human, load_persona, nearest_name, read_config
+from memos.config import Places, Portrait, PortraitKind, Settings, load_human, load_persona, nearest_name, read_config
 from memos.errors import BadInput
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import SPEECH_FUNCTION, function_names
@@ -43,6 +43,7 @@ class Wish:
     read_only: bool = False
     take_over: bool = False
     flags: Mapping[str, object] = field(default_factory=dict)
+    incognito: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,14 @@ def create_agent(machinery: Machinery, wish: Wish, settings: Settings) -> Agent:
             **kept,
         },
     )
+
+
+def check_portrait(portrait: Portrait, kind: PortraitKind, settings: Settings) -> None:
+    """Find out whether an agent could be made with a persona or human. Raises: BadInput, as making one would."""
+    nobody = Portrait("", "", "", "", own=True, path=portrait.path)
+    persona, human = (portrait, nobody) if kind == "personas" else (nobody, portrait)
+    _allowed(persona, human)
+    _blocks(persona, human, settings)
 
 
 def _portraits(machinery: Machinery, settings: Settings) -> tuple[Portrait, Portrait]:

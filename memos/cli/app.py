@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import memos
+
+if TYPE_CHECKING:
+    from memos.config import PortraitKind
 
 app = typer.Typer(
     no_args_is_help=False,
@@ -25,6 +28,7 @@ class Listed(StrEnum):
     PERSONAS = "personas"
     HUMANS = "humans"
     MODELS = "models"
+    TRASH = "trash"
 
 
 class Place(StrEnum):
@@ -92,7 +96,9 @@ def memos_command(
 
         once = Once(alone=True)
         with once.reporting() as report:
-            return run(None, flags={}, new=False, read_only=False, take_over=False, once=once, report=report)
+            return run(
+                None, flags={}, new=False, read_only=False, take_over=False, incognito=False, once=once, report=report
+            )
     return 0
 
 
@@ -127,6 +133,9 @@ def run_command(
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Begin a new agent.")] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="Look without writing.")] = False,
+    incognito: Annotated[
+        bool, typer.Option("--incognito", help="Talk without a trace: it remembers, but nothing is written.")
+    ] = False,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Continue here what is open in another terminal.")
     ] = False,
@@ -152,7 +161,16 @@ def run_command(
         flags = _flags(assignments, model=model, api_base=api_base, persona=persona, human=human)
         flags |= {f"terminal.{name}": True for name, on in (("plain", plain), ("screen_reader", screen_reader)) if on}
         flags = _translated(flags, endpoint_type, endpoint, llm_name)
-        return run(agent, flags=flags, new=new, read_only=read_only, take_over=take_over, once=once, report=report)
+        return run(
+            agent,
+            flags=flags,
+            new=new,
+            read_only=read_only,
+            take_over=take_over,
+            incognito=incognito,
+            once=once,
+            report=report,
+        )
 
 
 @app.command("configure")
@@ -180,14 +198,20 @@ def configure_command(
 @app.command("list")
 def list_command(
     what: Annotated[
-        Listed, typer.Argument(metavar="[agents|personas|humans|models]", show_default=False, help="What to list.")
+        Listed,
+        typer.Argument(metavar="[agents|personas|humans|models|trash]", show_default=False, help="What to list."),
     ] = Listed.AGENTS,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", metavar="BY", help="used, name, created, messages, memories; models also by size."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """List agents, personas, humans or models."""
+    """List agents, personas, humans, models, or what lies in the trash and how long yet."""
     from memos.cli.list import list_things
 
-    return list_things(what.value, as_json=as_json)
+    return list_things(what.value, as_json=as_json, sort=sort or "", limit=limit)
 
 
 @app.command("show")
@@ -199,6 +223,60 @@ def show_command(
     from memos.cli.show import show
 
     return show(agent, as_json=as_json)
+
+
+@app.command("rename")
+def rename_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.")],
+) -> int:
+    """Call an agent otherwise."""
+    from memos.cli.rename import rename
+
+    return rename(agent, name)
+
+
+@app.command("copy")
+def copy_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the copy.")],
+) -> int:
+    """Copy an agent with all it remembers; from then on each goes its own way."""
+    from memos.cli.copy import copy
+
+    return copy(agent, name)
+
+
+@app.command("delete")
+def delete_command(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent (memos list, memos list trash).")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not have its name typed again.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Erase it from every file, for good; also one in the trash.")
+    ] = False,
+) -> int:
+    """Put an agent into the trash, where it lies whole for 30 days.
+
+    It is not listed, not searched and cannot be run meanwhile, and its name is free for another one; memos restore
+    brings it back. After 30 days the next start of memos erases it, and says so. What its model calls cost stays in
+    memos usage, also after --purge, then without its name.
+    """
+    from memos.cli.delete import delete
+
+    return delete(agent, yes=yes, purge=purge)
+
+
+@app.command("restore")
+def restore_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A deleted agent, or its id (memos list trash).")],
+    new_name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Another name, where an agent has its name by now.")
+    ] = None,
+) -> int:
+    """Bring a deleted agent back, whole."""
+    from memos.cli.restore import restore
+
+    return restore(name, new_name=new_name)
 
 
 @app.command("usage")
@@ -535,6 +613,59 @@ def locomo_to_jsonl_command(
     from memos.cli.bench.locomo import locomo_to_jsonl
 
     return locomo_to_jsonl(file, messages=messages, queries=queries)
+
+
+PortraitName = Annotated[str, typer.Argument(metavar="NAME", help="Its name, that of its file without .md.")]
+FromFile = Annotated[
+    str | None,
+    typer.Option("--from", metavar="FILE", help="Take its text from a file, - for stdin, without an editor."),
+]
+
+
+def _add_portraits(kind: PortraitKind, one: str, what: str) -> None:
+    """Add `memos personas` or `memos humans`: the same commands on two kinds of files."""
+    group = typer.Typer(rich_markup_mode=None, help=f"List, make, change and show {kind}: {what}.")
+    app.add_typer(group, name=kind, invoke_without_command=True)
+
+    @group.callback()
+    def listed(context: typer.Context) -> int:
+        return 0 if context.invoked_subcommand else list_command()
+
+    @group.command("list", help=f"List the {kind} that a new agent can begin with.")
+    def list_command(as_json: AsJson = False) -> int:
+        from memos.cli.list import list_things
+
+        return list_things(kind, as_json=as_json)
+
+    @group.command("show", help=f"Show a {one}: where it lies, and what stands in it.")
+    def show(name: PortraitName, as_json: AsJson = False) -> int:
+        from memos.cli.portraits import show_portrait
+
+        return show_portrait(kind, name, as_json=as_json)
+
+    @group.command(
+        "new",
+        help=f"Make a {one} of your own, in your editor ($VISUAL or $EDITOR), from a file, or from stdin."
+        " What cannot be used is told, and your text is opened again.",
+    )
+    def new(name: PortraitName, source: FromFile = None) -> int:
+        from memos.cli.portraits import new_portrait
+
+        return new_portrait(kind, name, source)
+
+    @group.command(
+        "edit",
+        help=f"Change a {one} in your editor; of one that comes with memos, a copy in your own folder."
+        " Agents that there are keep their blocks.",
+    )
+    def edit(name: PortraitName, source: FromFile = None) -> int:
+        from memos.cli.portraits import edit_portrait
+
+        return edit_portrait(kind, name, source)
+
+
+_add_portraits("personas", "persona", "who an agent is")
+_add_portraits("humans", "human", "whom an agent talks to")
 
 
 @app.command("help")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +13,7 @@ from memos import __version__
 from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, SMALL_MODEL, Machinery, Wish
 from memos.cli.agent_models import AgentModels, limits_of, paging_of
 from memos.cli.days import in_words
+from memos.cli.incognito import header_line, tell_agent
 from memos.cli.other_agents import OtherAgents
 from memos.config import Config, Places, Settings, find_key
 from memos.config.parameters import sampling_params
@@ -41,6 +42,8 @@ from memos.storage.usage_ledger import ModelCall, UsageLedger
 from memos.terminal.session import Session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from memos.llm.processor import Processor
     from memos.llm.remote_processor import RemoteProcessor
     from memos.llm.road import Road
@@ -58,11 +61,17 @@ def is_remote(model: str) -> bool:
 
 
 def processor_for(
-    settings: Settings, places: Places, environ: Mapping[str, str], notes: ModelNotes | None = None
+    settings: Settings,
+    places: Places,
+    environ: Mapping[str, str],
+    notes: ModelNotes | None = None,
+    *,
+    keep_prefixes: bool = True,
 ) -> Processor:
     """Return the processor of `settings.config.model`, not yet loaded. Raises: BadInput, NotConfigured.
 
-    `notes` keeps what is learned of a remote model: how it counts tokens, what it can do.
+    `notes` keeps what is learned of a remote model: how it counts tokens, what it can do. `keep_prefixes`: what a model
+    in the process has read of our fixed prompts may be written to the cache folder.
     """
     config, model = settings.config, settings.config.model
     _check_call_format(config)
@@ -73,7 +82,9 @@ def processor_for(
         if model == CHAIN_FOLLOWER:
             return ChainFollower(config.window_tokens or None)
         return ScriptedProcessor.from_model(model, config.window_tokens or None)
-    return _embedded(settings, places) if is_embedded(model) else _remote(settings, places, environ, notes)
+    if is_embedded(model):
+        return _embedded(settings, places, places.cache / "prefixes" if keep_prefixes else None)
+    return _remote(settings, places, environ, notes)
 
 
 def _check_call_format(config: Config) -> None:
@@ -249,7 +260,7 @@ def _embedding_key(settings: Settings, places: Places, environ: Mapping[str, str
     return _key(Settings(config, settings.origins), places, environ, who, otherwise)
 
 
-def _embedded(settings: Settings, places: Places) -> Processor:
+def _embedded(settings: Settings, places: Places, prefix_folder: Path | None) -> Processor:
     from memos.llm.embedded import EmbeddedProcessor
     from memos.llm.weights import BUILTIN, builtin_weights
 
@@ -260,7 +271,7 @@ def _embedded(settings: Settings, places: Places) -> Processor:
         lambda texts: builtin_embedder().token_states(texts),
         threads=config.embedded.threads or None,
         window_tokens=config.window_tokens or None,
-        prefix_folder=places.cache / "prefixes",
+        prefix_folder=prefix_folder,
         call_format=config.call_format,
     )
 
@@ -275,13 +286,24 @@ async def open_session(
 
     Raises: AgentInUse, BadInput, NotConfigured.
     """
-    lock = AgentLock(machinery.places.locks, agent.id, agent.name)
-    if not wish.read_only:
-        lock.acquire(take_over=wish.take_over)
-    try:
+    with _held(machinery, agent, wish):
+        if wish.incognito:
+            tell_agent(machinery.database, agent)
         wiring = _Wiring(machinery, machinery.agents.reload(agent), settings, wish)
         async with wiring.running(read_only=wish.read_only, stays=stays) as session:
             yield session
+
+
+@contextmanager
+def _held(machinery: Machinery, agent: Agent, wish: Wish) -> Iterator[None]:
+    """Hold the agent within the block, unless nothing of it will be written. Raises: AgentInUse."""
+    if wish.read_only or wish.incognito:
+        yield
+        return
+    lock = AgentLock(machinery.places.locks, agent.id, agent.name)
+    lock.acquire(take_over=wish.take_over)
+    try:
+        yield
     finally:
         lock.release()
 
@@ -296,6 +318,8 @@ class _Wiring:
         self._wish = wish
         database = machinery.database
         self._index = _index_or_words(settings, machinery)
+        if wish.incognito:
+            self._index = replace(self._index, indexer=None)
         self._syscalls = KernelSyscalls(machinery.agents, agent)
         self._memory = WorkingContext(database, agent.id, self._syscalls)
         self._recall = RecallStorage(database, agent.id, agent.name, self._index.search("recall"), self._syscalls)
@@ -331,7 +355,8 @@ class _Wiring:
         )
 
     def _processor(self, settings: Settings) -> Processor:
-        return processor_for(settings, self._machinery.places, self._machinery.environ, self._notes)
+        places, kept = self._machinery.places, not self._wish.incognito
+        return processor_for(settings, places, self._machinery.environ, self._notes, keep_prefixes=kept)
 
     async def _check(self, settings: Settings) -> None:
         await check_model(settings, self._machinery.places, self._machinery.environ)
@@ -377,8 +402,8 @@ class _Wiring:
             await index_when_idle(self._kernel, self._index.indexer.step)
 
     def _session(self, *, read_only: bool) -> Session:
-        config, database = self._settings.config, self._machinery.database
-        places, let_go = self._machinery.places, self._index.let_go
+        config, places, incognito = self._settings.config, self._machinery.places, self._wish.incognito
+        database, let_go = self._machinery.database, self._index.let_go
         return Session(
             kernel=self._kernel,
             agent=self._agent,
@@ -393,13 +418,14 @@ class _Wiring:
             agents=OtherAgents(self._machinery, self._agent, self._wish, self._recall, self._check),
             settings=self._settings_now,
             header=[
-                *header(self._agent, config, self._machinery.places),
+                *header(self._agent, config, places, incognito=incognito),
                 *filter(None, [self._index.problem or embedding_note(config), unfinished_erasure(self._machinery)]),
             ],
-            history_file=self._machinery.places.history_file,
-            drafts_folder=self._machinery.places.drafts,
-            log_file=self._machinery.places.log_file,
+            history_file=None if incognito else places.history_file,
+            drafts_folder=None if incognito else places.drafts,
+            log_file=None if incognito else places.log_file,
             read_only=read_only,
+            incognito=incognito,
             screen=config.terminal,
             login=self._login() if config.terminal.greet and not read_only else None,
         )
@@ -476,7 +502,7 @@ def embedding_note(config: Config) -> str:
     return f"Search by meaning: the text of all messages and passages goes to {who} ({model})."
 
 
-def header(agent: Agent, config: Config, places: Places) -> list[str]:
+def header(agent: Agent, config: Config, places: Places, *, incognito: bool = False) -> list[str]:
     """Return the lines drawn first: who this is, what it can do, where everything lies."""
     model = config.model
     lines = [f"memos {__version__} · {agent.name} · {model}"]
@@ -489,5 +515,6 @@ def header(agent: Agent, config: Config, places: Places) -> list[str]:
         lines.append("This agent is a clerk, made for the built-in model; memos run --new begins a companion.")
     if config.fallback_models:
         lines.append(f"Where {model} does not answer: {', then '.join(config.fallback_models)}.")
-    lines.append(f"Everything stays in {places.data} · /help")
+    everything = f"Everything stays in {places.data} · /help"
+    lines.append(header_line(model, is_remote(model)) if incognito else everything)
     return lines

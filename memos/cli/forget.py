@@ -47,7 +47,8 @@ def forget(query: str, *, agent: str | None, yes: bool, as_json: bool) -> int:
 
 def _everyone(database: Database) -> dict[str, str]:
     """Return the names of all agents by id, those that are in no list any more too."""
-    return {row["id"]: row["name"] for row in database.query("SELECT id, name FROM agents ORDER BY name")}
+    rows = database.query("SELECT id, coalesce(deleted_name, name) AS name FROM agents ORDER BY 2")
+    return {row["id"]: row["name"] for row in rows}
 
 
 def _forget(

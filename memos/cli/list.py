@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memos.cli.endpoint_key import endpoint_key
 from memos.cli.printing import local_time, note, print_json, print_table
 from memos.config import Places, Portrait, Settings, list_humans, list_personas, read_config
-from memos.errors import MemosError
+from memos.errors import BadInput, MemosError
 
 if TYPE_CHECKING:
     from memos.llm.capability_card import CapabilityCard
@@ -18,17 +18,63 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def list_things(what: str, *, as_json: bool) -> int:
-    """Print what there is of `agents`, `personas`, `humans` or `models`. Raises: MemosError."""
-    places = Places.find(os.environ)
+_SORTS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
+    "agents": {
+        "used": ("used", True),
+        "name": ("name", False),
+        "created": ("created_at", True),
+        "messages": ("messages", True),
+        "memories": ("passages", True),
+    },
+    "trash": {
+        "deleted": ("deleted_at", True),
+        "name": ("name", False),
+        "messages": ("messages", True),
+        "memories": ("passages", True),
+    },
+    "models": {"name": ("model", False), "size": ("size_bytes", True)},
+    "personas": {"name": ("name", False)},
+    "humans": {"name": ("name", False)},
+}
+"""By which column of its rows each list can be sorted, and whether the largest, or newest, comes first."""
+
+
+def list_things(what: str, *, as_json: bool, sort: str = "", limit: int | None = None) -> int:
+    """Print what there is of `agents`, `personas`, `humans`, `models` or `trash`, at most `limit`.
+
+    Raises: BadInput (it cannot be sorted so), DataDamaged, StorageProblem.
+    """
+    places, by = Places.find(os.environ), _SORTS[what].get(sort)
+    if sort and by is None:
+        raise BadInput(f'memos list {what} cannot be sorted by "{sort:.40}".', f"one of: {', '.join(_SORTS[what])}")
+
+    def chosen(rows: list[Row]) -> list[Row]:
+        ordered = _sorted(rows, *by) if by else rows
+        return ordered[:limit]
+
     if what == "agents":
-        _print(agent_rows(places), as_json, "No agent yet. Begin one: memos run", _agent_cells)
+        _print(chosen(agent_rows(places)), as_json, "No agent yet. Begin one: memos run", _agent_cells)
+    elif what == "trash":
+        _print(chosen(trash_rows(places)), as_json, "The trash is empty.", _trash_cells)
     elif what == "models":
-        _print(model_rows(places, os.environ), as_json, "", _model_cells)
+        _print(chosen(model_rows(places, os.environ)), as_json, "", _model_cells)
     else:
         portraits = list_personas(places) if what == "personas" else list_humans(places)
-        _print([_portrait_row(portrait) for portrait in portraits], as_json, f"No {what} found.", _portrait_cells)
+        rows = [_portrait_row(portrait) for portrait in portraits]
+        _print(chosen(rows), as_json, f"No {what} found.", _portrait_cells)
     return 0
+
+
+def _sorted(rows: list[Row], column: str, falling: bool) -> list[Row]:
+    """Return rows by a column; those that have nothing there come last, and names go by their letters alone."""
+
+    def value(row: Row) -> Any:
+        cell = (row["last_login_at"] or row["created_at"]) if column == "used" else row[column]
+        return cell.casefold() if isinstance(cell, str) else cell
+
+    known = [row for row in rows if column == "used" or row[column] is not None]
+    rest = [row for row in rows if not (column == "used" or row[column] is not None)]
+    return sorted(known, key=value, reverse=falling) + rest
 
 
 def _print(rows: list[Row], as_json: bool, when_empty: str, cells: Any) -> None:
@@ -46,7 +92,7 @@ _AGENTS = """
 SELECT agents.name, model, persona_name AS persona, human_name AS human, created_at, last_login_at,
        recall AS messages, archival AS passages
 FROM agents JOIN counts ON counts.agent_id = agents.id
-ORDER BY coalesce(last_login_at, created_at) DESC, agents.name
+WHERE deleted_at IS NULL ORDER BY coalesce(last_login_at, created_at) DESC, agents.name
 """
 
 
@@ -74,6 +120,52 @@ def _agent_cells(row: Row) -> dict[str, str]:
         "last used": local_time(datetime.fromisoformat(used)),
         "messages": f"{row['messages']:,}",
         "memories": f"{row['passages']:,}",
+    }
+
+
+# --- The trash ------------------------------------------------------------------------------------------------
+
+
+def trash_rows(places: Places) -> list[Row]:
+    """Return a row per deleted agent, the newest first; times are UTC. A database is not created by looking."""
+    if not places.database.exists():
+        return []
+    from memos.storage.database import Database
+    from memos.storage.trash import SHORT_ID_CHARS, Trash
+
+    database = Database.open(places.database)
+    try:
+        return [
+            {
+                "name": entry.name,
+                "id": entry.id[:SHORT_ID_CHARS],
+                "model": entry.model,
+                "messages": entry.messages,
+                "passages": entry.passages,
+                "deleted_at": entry.deleted_at.isoformat(),
+                "kept_until": entry.kept_until.isoformat(),
+            }
+            for entry in Trash(database).entries()
+        ]
+    finally:
+        database.close()
+
+
+def _trash_cells(row: Row) -> dict[str, str]:
+    from datetime import datetime
+
+    from memos.messages import utc_now
+
+    until = datetime.fromisoformat(row["kept_until"])
+    days = (until - utc_now()).days
+    left = f"{days} days yet" if days > 1 else "1 day yet" if days == 1 else "less than a day"
+    return {
+        "agent": row["name"],
+        "id": row["id"],
+        "messages": f"{row['messages']:,}",
+        "memories": f"{row['passages']:,}",
+        "deleted": local_time(datetime.fromisoformat(row["deleted_at"])),
+        "kept until": f"{until.astimezone():%Y-%m-%d}, {left}" if until > utc_now() else "erased at the next start",
     }
 
 

@@ -25,7 +25,7 @@ _OF_THE_PROCESS = ("terminal.", "memory.")
 
 _ROWS = """
 SELECT agents.id, agents.name, model, coalesce(last_login_at, created_at) AS used, recall, archival
-FROM agents JOIN counts ON counts.agent_id = agents.id ORDER BY used DESC, agents.name
+FROM agents JOIN counts ON counts.agent_id = agents.id WHERE deleted_at IS NULL ORDER BY used DESC, agents.name
 """
 
 
@@ -49,7 +49,7 @@ class OtherAgents:
                 row["recall"],
                 row["archival"],
                 here=row["id"] == self._agent.id,
-                held_by="" if row["id"] == self._agent.id else self._lock(row["id"], row["name"]).held_by(),
+                held_by="" if row["id"] == self._agent.id else self._held_by(row["id"], row["name"]),
             )
             for row in self._machinery.database.query(_ROWS)
         ]
@@ -63,9 +63,10 @@ class OtherAgents:
         agent = self._machinery.agents.get(name)
         if agent.id == self._agent.id:
             raise BadInput(f'"{agent.name}" is the one you talk to.', "/agents lists the others.")
-        lock = self._lock(agent.id, agent.name)
-        await asyncio.to_thread(lock.acquire)
-        lock.release()
+        if not self._wish.incognito:  # which needs no lock, and may leave no file
+            lock = self._lock(agent.id, agent.name)
+            await asyncio.to_thread(lock.acquire)
+            lock.release()
         await self._check(settings_of(self._machinery, agent, self._wish.flags))
         return agent.name
 
@@ -85,6 +86,7 @@ class OtherAgents:
 
     async def fork(self, name: str) -> Fork:
         """Copy this agent and all it remembers, under that name or a free one. Raises: MemosError."""
+        self._check_kept("memos copy AGENT NAME")
         database, agents = self._machinery.database, self._machinery.agents
 
         def work() -> Fork:
@@ -95,6 +97,7 @@ class OtherAgents:
 
     async def rename(self, name: str) -> Agent:
         """Give this agent another name; what was said before stays as it is. Raises: BadInput."""
+        self._check_kept("memos rename AGENT NAME")
         renamed = await self._machinery.database.run(lambda: self._machinery.agents.rename(self._agent, name))
         self._recall.agent_name = renamed.name
         return renamed
@@ -105,6 +108,13 @@ class OtherAgents:
 
         agent = self._machinery.agents.reload(self._agent)
         return await asyncio.to_thread(export_agent, self._machinery, agent, wish)
+
+    def _held_by(self, agent_id: str, name: str) -> str:
+        return "" if self._wish.incognito else self._lock(agent_id, name).held_by()
+
+    def _check_kept(self, otherwise: str) -> None:
+        if self._wish.incognito:
+            raise BadInput("Nothing that is done incognito is kept.", f"leave this conversation, then {otherwise}")
 
     def _lock(self, agent_id: str, name: str) -> AgentLock:
         return AgentLock(self._machinery.places.locks, agent_id, name)
@@ -126,5 +136,6 @@ async def opened(machinery: Machinery, name: str, wish: Wish, open_session: Open
     settings = settings_of(machinery, agent, wish.flags)
     if agent.model != settings.config.model:
         machinery.agents.note_model(agent, settings.config.model)  # config.toml names another one now
-    async with open_session(machinery, agent, settings, Wish(agent.name, flags=wish.flags)) as session:
+    wish = Wish(agent.name, flags=wish.flags, incognito=wish.incognito)
+    async with open_session(machinery, agent, settings, wish) as session:
         yield session

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
+from memos.cli.incognito import NO_FILE, check_incognito, log_nowhere
 from memos.cli.models import agree_first
 from memos.cli.once import Once
 from memos.cli.other_agents import opened
 from memos.config import Places, Settings, read_config
-from memos.storage.agents import Agent
+from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 from memos.terminal.report import Report
 from memos.terminal.session import Session
@@ -33,25 +34,49 @@ def run(
     new: bool,
     read_only: bool,
     take_over: bool,
+    incognito: bool,
     once: Once,
     report: Report,
 ) -> int:
     """Talk to `agent` (the one used last if None), or say one thing, and return the exit code. Raises: MemosError."""
+    if incognito:
+        check_incognito(read_only=read_only, take_over=take_over)
     message = once.message(sys.stdin) if once.is_wanted(sys.stdin) else None
     places = Places.find(os.environ)
     for warning in read_config(places.config_file).warnings:
         once.note(warning)
-    log_to_file(places)
-    wish = Wish(agent or "", new, read_only, take_over, flags)
-    database = Database.open(places.database)
+    if incognito and message:
+        once.note("Incognito: nothing of this is written or remembered.")
+    wish = Wish(agent or "", new, read_only, take_over, flags, incognito)
+    database = _database(places, wish)
     try:
         machinery = Machinery(places, os.environ, database)
         found, settings = _agent_and_settings(machinery, wish, once, ask=message is None and _is_a_terminal())
         if message is None:
             return asyncio.run(_talk(machinery, found, settings, wish))
         return asyncio.run(_say(machinery, found, settings, wish, message, once, report))
+    except Exception as error:
+        if incognito:
+            error.add_note(NO_FILE)
+        raise
     finally:
         database.close()
+
+
+def _database(places: Places, wish: Wish) -> Database:
+    """Open the database and the log; incognito the one is a copy in memory, and the other nowhere."""
+    if wish.incognito:
+        from memos.storage.memory_copy import open_in_memory
+
+        log_nowhere()
+        return open_in_memory(places.database)
+    log_to_file(places)
+    database = Database.open(places.database)
+    if not wish.read_only and Agents(database).any_time_is_over():
+        from memos.cli.delete import empty_trash
+
+        empty_trash(places, database)
+    return database
 
 
 def _agent_and_settings(machinery: Machinery, wish: Wish, once: Once, *, ask: bool) -> tuple[Agent, Settings]:
@@ -61,7 +86,9 @@ def _agent_and_settings(machinery: Machinery, wish: Wish, once: Once, *, ask: bo
     if agent is None and not settings.config.model:
         settings = settings_of_portraits(machinery, wish, settings)
     if not settings.config.model:
-        settings = _choose_model(machinery, wish, agent, once, ask=ask)
+        settings = _choose_model(
+            machinery, wish, agent, once, ask=ask and not wish.incognito
+        )  # which writes config.toml
     if not wish.read_only:
         agree_first(machinery.places, settings.config.model, named_here=ask and settings.origins["model"] == "flag")
     if agent is None:

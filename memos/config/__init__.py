@@ -13,7 +13,7 @@ keys         API keys: environment, key store or a 0600 file; never config.toml
 from memos.config.config import Config, Embedded, Limits, Memory, Terminal, Timeouts
 from memos.config.config_file import ConfigFile, example, read_config, write_config
 from memos.config.keys import Key, find_key, key_name, store_key, stored_key, stored_secrets
-from memos.config.places import Places, shipped_folder
+from memos.config.places import Places, PortraitKind, shipped_folder
 from memos.config.portraits import Portrait, list_humans, list_personas, load_human, load_persona
 from memos.config.settings import Settings, nearest_name, parse_assignments
 
@@ -26,6 +26,7 @@ __all__ = [
     "Memory",
     "Places",
     "Portrait",
+    "PortraitKind",
     "Settings",
     "Terminal",
     "Timeouts",

@@ -64,17 +64,50 @@ def _folders(places: Places, kind: PortraitKind) -> tuple[tuple[Path, bool], ...
     return (places.portraits(kind), True), (shipped_folder(kind), False)
 
 
+def own_file(places: Places, kind: PortraitKind, name: str) -> Path:
+    """Return where the user's own portrait of that name lies, or would lie. Raises: BadInput (it is no name)."""
+    normal, folder = _named(kind, name), places.portraits(kind)
+    return _file(folder, normal) or folder / f"{normal}.md"
+
+
+def portrait_file(places: Places, kind: PortraitKind, name: str) -> tuple[Path, str]:
+    """Return the file of a portrait and what stands in it, front matter and all, also where that cannot be used.
+
+    Raises: BadInput (no such name, no text).
+    """
+    path, _ = _found(places, kind, _named(kind, name))
+    return path, _text_of(path)
+
+
+def parse_portrait(text: str, name: str, path: Path) -> Portrait:
+    """Return the portrait that a file at `path`, one of the user's own, would be with this text. Raises: BadInput."""
+    if len(text.encode()) > SIZE_LIMIT_BYTES:
+        raise _too_large(path)
+    return _parsed(text, path, name, own=True)
+
+
 def _load(places: Places, kind: PortraitKind, name: str) -> Portrait:
+    normal = _named(kind, name)
+    path, own = _found(places, kind, normal)
+    return _parsed(_text_of(path), path, normal, own)
+
+
+def _named(kind: PortraitKind, name: str) -> str:
     normal = unicodedata.normalize("NFC", name)
     if not _usable(normal):
         raise BadInput(
             f"{name!r:.80} cannot be the name of a {_ONE[kind]}.",
             f"memos list {kind}; a name is letters, digits, spaces, dots and hyphens, not a path",
         )
+    return normal
+
+
+def _found(places: Places, kind: PortraitKind, normal: str) -> tuple[Path, bool]:
+    """Return the file of that name, and whether it is the user's own. Raises: BadInput, with the nearest name."""
     for folder, own in _folders(places, kind):
         path = _file(folder, normal)
         if path is not None:
-            return _read(path, normal, own)
+            return path, own
     guess = nearest_name(normal, [portrait.name for portrait in _list(places, kind)])
     hint = f'"{guess}" may be meant; ' if guess else ""
     raise BadInput(
@@ -91,7 +124,7 @@ def _list(places: Places, kind: PortraitKind) -> list[Portrait]:
             if name in found or not _usable(name):
                 continue
             try:
-                found[name] = _read(path, name, own)
+                found[name] = _parsed(_text_of(path), path, name, own)
             except BadInput as error:
                 found[name] = Portrait(name, name, "", "", own, path, problem=error.what)
     return sorted(found.values(), key=lambda portrait: portrait.name.casefold())
@@ -109,7 +142,7 @@ def _file(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _read(path: Path, name: str, own: bool) -> Portrait:
+def _text_of(path: Path) -> str:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise BadInput(f"{path} is a link or no ordinary file.", "put the file itself there")
@@ -118,12 +151,19 @@ def _read(path: Path, name: str, own: bool) -> Portrait:
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}.", "check its permissions") from error
     if len(raw) > SIZE_LIMIT_BYTES:
-        raise BadInput(f"{path} is larger than {SIZE_LIMIT_BYTES // 1024} KiB.", "shorten it")
+        raise _too_large(path)
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8 text (byte {error.start}).", "save it as UTF-8") from error
-    head, body = _split(storable(text.replace("\r\n", "\n")))
+
+
+def _too_large(path: Path) -> BadInput:
+    return BadInput(f"{path} is larger than {SIZE_LIMIT_BYTES // 1024} KiB.", "shorten it")
+
+
+def _parsed(text: str, path: Path, name: str, own: bool) -> Portrait:
+    head, body = _split(storable(text))
     front = read_front_matter(head, path) if head else FrontMatter()
     if front.block_chars is not None and len(body) > front.block_chars:
         raise BadInput(

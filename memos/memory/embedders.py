@@ -144,6 +144,9 @@ class _Model:
     """Tokenizer and weights in memory."""
 
     def __init__(self, weights: Path, threads: int) -> None:
+        # Read once, while it is imported: else it reports to its maker, and leaves a device's id and a cache of reports
+        # in the user's cache folder and a session's id in the folder for temporary files.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
         from tokenizers import Tokenizer
 

@@ -38,7 +38,7 @@ _CLIP_CHARS, _CLIP_BEFORE = 90, 30
 
 Kind = Literal["words", "derived", "named", "own"]
 COLUMNS: Mapping[str, Mapping[Kind, str]] = {
-    "agents": {"words": "summary", "named": "name model persona_name human_name settings", "own": "id"},
+    "agents": {"words": "summary", "named": "name deleted_name model persona_name human_name settings", "own": "id"},
     "inbox": {"words": "text payload", "own": "id agent_id kind"},
     "messages": {
         "words": "content payload calls reasoning name speaker session",

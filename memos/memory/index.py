@@ -32,7 +32,10 @@ def builtin_embedder() -> MiniLmEmbedder:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What search needs. Without dense legs it finds by words alone; `problem` is then why, in one sentence."""
+    """What search needs. Without dense legs it finds by words alone; `problem` is then why, in one sentence.
+
+    Without an indexer no vector is written, by nobody.
+    """
 
     database: Database
     legs: Mapping[Tier, DenseLeg] | None = None
@@ -77,7 +80,7 @@ class Index:
         if self.embedder is not None:
             self.embedder.close()
         for leg in (self.legs or {}).values():
-            leg.table.close()
+            leg.table.close(keep_up=self.indexer is not None)
 
 
 def known_dims(database: Database, space: str) -> int:

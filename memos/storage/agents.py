@@ -7,7 +7,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from memos.errors import AgentNotFound, BadInput
@@ -15,6 +15,8 @@ from memos.messages import Block, new_id, utc_now
 from memos.storage.database import Database
 
 NAME_LIMIT_CHARS = 64
+KEPT_IN_TRASH = timedelta(days=30)
+"""How long a deleted agent can be restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +85,43 @@ class Agents:
         return agent
 
     def get(self, name: str) -> Agent:
-        """Return the agent of that name, letter case aside. Raises: AgentNotFound."""
-        rows = self._database.query("SELECT * FROM agents WHERE name = ?", (name,))
-        if not rows:
-            raise AgentNotFound(f'There is no agent named "{name}".', self._next_step_for_a_missing_agent())
-        return _agent(rows[0])
+        """Return the agent of that name, letter case aside. Raises: AgentNotFound, also where it lies in the trash."""
+        if found := self.find(name):
+            return found
+        rows = self._database.query(
+            "SELECT deleted_at, deleted_name FROM agents WHERE deleted_name = ? COLLATE NOCASE"
+            " ORDER BY deleted_at DESC LIMIT 1",
+            (name,),
+        )
+        if rows:
+            until = datetime.fromisoformat(rows[0]["deleted_at"]) + KEPT_IN_TRASH
+            what = (
+                f'"{rows[0]["deleted_name"]}" was deleted, and lies in the trash until {until.astimezone():%Y-%m-%d}.'
+            )
+            raise AgentNotFound(what, f"memos restore {as_word(rows[0]['deleted_name'])}")
+        raise AgentNotFound(f'There is no agent named "{name}".', self._next_step_for_a_missing_agent())
 
     def find(self, name: str) -> Agent | None:
         """Return the agent of that name, or None."""
-        rows = self._database.query("SELECT * FROM agents WHERE name = ?", (name,))
+        rows = self._database.query("SELECT * FROM agents WHERE name = ? AND deleted_at IS NULL", (name,))
         return _agent(rows[0]) if rows else None
 
     def reload(self, agent: Agent) -> Agent:
-        """Return the agent as it is stored now."""
-        return _agent(self._database.query("SELECT * FROM agents WHERE id = ?", (agent.id,))[0])
+        """Return the agent as it is stored now. Raises: AgentNotFound, where it was deleted meanwhile."""
+        rows = self._database.query("SELECT * FROM agents WHERE id = ? AND deleted_at IS NULL", (agent.id,))
+        return _agent(rows[0]) if rows else self.get(agent.name)
 
     def all(self) -> list[Agent]:
-        """Return every agent, the one used last first."""
-        rows = self._database.query("SELECT * FROM agents ORDER BY coalesce(last_login_at, created_at) DESC, name")
+        """Return every agent, the one used last first; none that lies in the trash."""
+        rows = self._database.query(
+            "SELECT * FROM agents WHERE deleted_at IS NULL ORDER BY coalesce(last_login_at, created_at) DESC, name"
+        )
         return [_agent(row) for row in rows]
+
+    def any_time_is_over(self) -> bool:
+        """Return whether anything has lain in the trash for its time."""
+        since = (utc_now() - KEPT_IN_TRASH).isoformat()
+        return bool(self._database.query("SELECT 1 FROM agents WHERE deleted_at <= ? LIMIT 1", (since,)))
 
     def note_login(self, agent: Agent, at: datetime) -> None:
         """Store when the user last came to this agent."""
@@ -179,6 +199,11 @@ def usable_name(name: str) -> str:
             "choose another name",
         )
     return normal
+
+
+def as_word(name: str) -> str:
+    """Return a name as one word of a command line."""
+    return f'"{name}"' if " " in name else name
 
 
 def _agent(row: sqlite3.Row) -> Agent:

@@ -19,7 +19,7 @@ from memos.errors import DataDamaged, MemosError, StorageProblem
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """`PRAGMA user_version` of a database this memos writes: the number of the newest migration."""
 
 # trusted_schema stays at its default: with it off, SQLite 3.40 refuses FTS5 tables in our own triggers.

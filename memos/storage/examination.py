@@ -9,14 +9,15 @@ from pathlib import Path
 from memos.storage.database import SCHEMA_VERSION, damaged, too_new, translated_errors
 
 _COUNTS = (
-    "SELECT (SELECT count(*) FROM agents), (SELECT coalesce(sum(recall), 0) FROM counts),"
+    "SELECT (SELECT count(*) FROM agents WHERE {}), (SELECT coalesce(sum(recall), 0) FROM counts),"
     " (SELECT coalesce(sum(archival), 0) FROM counts)"
 )
+_TRASH_SINCE_SCHEMA = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What a database holds: messages are those anybody said or heard."""
+    """What a database holds: messages are those anybody said or heard. Agents in the trash are no agents."""
 
     schema: int
     size_bytes: int
@@ -39,7 +40,8 @@ def examine(path: Path) -> Examination:
                 raise damaged(path, said[0])
             if schema > SCHEMA_VERSION:
                 raise too_new(path, schema)
-            counts = connection.execute(_COUNTS).fetchone() if schema else (0, 0, 0)
+            listed = "deleted_at IS NULL" if schema >= _TRASH_SINCE_SCHEMA else "TRUE"
+            counts = connection.execute(_COUNTS.format(listed)).fetchone() if schema else (0, 0, 0)
             return Examination(schema, path.stat().st_size, *map(int, counts))
         finally:
             connection.close()

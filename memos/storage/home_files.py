@@ -115,16 +115,28 @@ def _found(home: HomeFiles, words: UnwantedWords) -> Iterator[tuple[FileTrace, C
             yield trace, lambda path=path, cleaned=cleaned: _write(path, cleaned)  # type: ignore[misc]
 
 
-def _entries(path: Path, words: UnwantedWords, *, held: bool) -> Iterator[str]:
-    """Yield the entries of the history in which the words stand, or the others: a comment, then lines with a plus."""
+def _typed(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the entries of the history, each a comment, then lines with a plus; and what was typed."""
     entry: list[str] = []
     for line in [*_text(path).splitlines(keepends=True), "\n"]:
         if not line.startswith("+") and any(kept.startswith("+") for kept in entry):
-            typed = "".join(kept[1:] for kept in entry if kept.startswith("+"))
-            if words.stand_in(typed) is held:
-                yield "".join(entry)
+            yield "".join(entry), "".join(kept[1:] for kept in entry if kept.startswith("+"))
             entry = []
         entry.append(line)
+
+
+def _entries(path: Path, words: UnwantedWords, *, held: bool) -> Iterator[str]:
+    """Yield the entries of the history in which the words stand, or the others."""
+    return (entry for entry, typed in _typed(path) if words.stand_in(typed) is held)
+
+
+def clean_history(path: Path, is_meant: Callable[[str], bool]) -> int:
+    """Take out of the typed history what `is_meant` holds of; return how many entries that were."""
+    kept = "".join(entry for entry, typed in _typed(path) if not is_meant(typed))
+    count = sum(is_meant(typed) for _, typed in _typed(path))
+    if count:
+        _write(path, kept)
+    return count
 
 
 def _entries_with(path: Path, words: UnwantedWords) -> int:

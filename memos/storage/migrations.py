@@ -318,6 +318,40 @@ def m005_prompts(db: SqliteUtilsDatabase) -> None:
         db.conn.execute(statement)
 
 
+_TRASH = """
+ALTER TABLE agents ADD COLUMN deleted_at TEXT;    -- since when it lies in the trash
+ALTER TABLE agents ADD COLUMN deleted_name TEXT;  -- its name until then; `name` is now "-" and its id: nobody's choice
+
+-- What was spent stays spent: a call outlives its agent, as nobody's.
+CREATE TABLE calls_of_anybody (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_id TEXT REFERENCES agents(id) ON DELETE SET NULL,  -- NULL: of an agent that was erased
+    turn_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    purpose TEXT NOT NULL CHECK (purpose IN ('chat', 'summarise', 'embed')),
+    prompt_tokens INTEGER,                    -- NULL: the model reported none
+    reply_tokens INTEGER,
+    cached_tokens INTEGER,
+    cost_usd REAL,                            -- NULL: nobody knows the price
+    created_at TEXT NOT NULL
+);
+INSERT INTO calls_of_anybody (
+    seq, agent_id, turn_id, model, purpose, prompt_tokens, reply_tokens, cached_tokens, cost_usd, created_at
+) SELECT seq, agent_id, turn_id, model, purpose, prompt_tokens, reply_tokens, cached_tokens, cost_usd, created_at
+    FROM model_calls;
+DROP TABLE model_calls;
+ALTER TABLE calls_of_anybody RENAME TO model_calls;
+CREATE INDEX model_calls_by_agent ON model_calls(agent_id, created_at);
+"""
+
+
+@migration()
+def m006_trash(db: SqliteUtilsDatabase) -> None:
+    """Deleted agents lie in a trash, and the ledger outlives an agent that is erased."""
+    for statement in _statements(_TRASH):
+        db.conn.execute(statement)
+
+
 def migrate(path: Path, connection: sqlite3.Connection) -> None:
     """Bring the database at `path` to the newest schema: snapshot first, one process at a time, all or nothing each.
 
@@ -329,8 +363,13 @@ def migrate(path: Path, connection: sqlite3.Connection) -> None:
             return  # another process was quicker
         if version:
             _snapshot(connection, path.with_suffix(f".before-schema-{SCHEMA_VERSION}.db"))
-        migration.apply(SqliteUtilsDatabase(connection))
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        apply_migrations(connection)
+
+
+def apply_migrations(connection: sqlite3.Connection) -> None:
+    """Take every step that an open database lacks."""
+    migration.apply(SqliteUtilsDatabase(connection))
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _snapshot(connection: sqlite3.Connection, target: Path) -> None:

@@ -129,9 +129,10 @@ _SPENT = f"SELECT {_SUMS} FROM model_calls WHERE {_WHERE}"  # noqa: S608
 # Whole seconds: SQLite rounds the last half millisecond of a day into the next one.
 _TOTALS = f"""
 SELECT date(substr(model_calls.created_at, 1, 19), 'localtime') AS day,
-    agents.name AS agent, model_calls.model AS model,
-    purpose, {_SUMS}
-FROM model_calls JOIN agents ON agents.id = model_calls.agent_id
+    CASE WHEN agents.id IS NULL THEN '(erased)' WHEN deleted_at IS NULL THEN agents.name
+        ELSE deleted_name || ' (in the trash)' END AS agent,
+    model_calls.model AS model, purpose, {_SUMS}
+FROM model_calls LEFT JOIN agents ON agents.id = model_calls.agent_id
 WHERE {_WHERE}
 GROUP BY 1, 2, 3, 4 ORDER BY 1 DESC, 2, 3, 4
 """  # noqa: S608

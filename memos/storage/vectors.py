@@ -239,9 +239,9 @@ class VectorTable:
                 with self._translated():
                     raise
 
-    def close(self) -> None:
-        """Keep the table up if it needs that, then let go of it and of its matrix."""
-        if not self._damaged and self.needs_upkeep():
+    def close(self, *, keep_up: bool = True) -> None:
+        """Keep the table up if it needs that and is ours to write, then let go of it and of its matrix."""
+        if keep_up and not self._damaged and self.needs_upkeep():
             self.keep_up()
         self._forget_handle()
 

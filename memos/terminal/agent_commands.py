@@ -8,6 +8,8 @@ from rich.text import Text
 
 from memos.errors import BadInput
 from memos.safe_text import safe_line
+from memos.storage.agents import Agent
+from memos.storage.fork import Fork
 from memos.terminal.amounts import counted
 from memos.terminal.command_registry import CommandContext, command
 from memos.terminal.session import AgentRow, Session
@@ -64,10 +66,7 @@ async def fork(context: CommandContext, argument: str) -> None:
     """
     _check_idle(context)
     made = await context.session.agents.fork(argument)
-    name = safe_line(made.agent.name)
-    rows, passages = counted(made.messages, "row"), counted(made.passages, "passage")
-    what = f"{rows} of recall storage, {passages}, {counted(made.edits, 'edit')}"
-    context.say(f'"{name}" remembers the same: {what} copied ({made.size_bytes / 1e6:,.1f} MB). /switch {name}')
+    context.say(f"{copied_line(made)} /switch {safe_line(made.agent.name)}")
 
 
 @command("rename", argument="NAME")
@@ -77,7 +76,19 @@ async def rename(context: CommandContext, argument: str) -> None:
     if not argument:
         raise BadInput("/rename takes the new name.", "for example: /rename ana")
     context.session.agent = await context.session.agents.rename(argument)
-    context.say(f"The agent is called {safe_line(context.session.agent.name)} now.")
+    context.say(renamed_line(context.session.agent))
+
+
+def copied_line(made: Fork) -> str:
+    """Return what a copy holds, in one sentence; `memos copy` says the same."""
+    rows, passages = counted(made.messages, "row"), counted(made.passages, "passage")
+    what = f"{rows} of recall storage, {passages}, {counted(made.edits, 'edit')}"
+    return f'"{safe_line(made.agent.name)}" remembers the same: {what} copied ({made.size_bytes / 1e6:,.1f} MB).'
+
+
+def renamed_line(agent: Agent) -> str:
+    """Return what an agent is called now, in one sentence; `memos rename` says the same."""
+    return f"The agent is called {safe_line(agent.name)} now."
 
 
 def _check_idle(context: CommandContext) -> None:

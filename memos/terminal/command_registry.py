@@ -67,6 +67,8 @@ class CommandContext:
     async def edit(self, text: str, name: str) -> str:
         """Let the user change a text in their own editor; return what was saved. Raises: BadInput."""
         lend, folder = self.lend, self.session.drafts_folder
+        if self.session.incognito:
+            raise BadInput("An editor needs a file, and incognito none is written.", "type it here.")
         if lend is None or folder is None:
             raise BadInput("There is no terminal here for an editor.", "run memos in one.")
         return await lend(lambda: edited(text, name, folder))

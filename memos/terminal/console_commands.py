@@ -31,6 +31,8 @@ async def write_in_editor(context: CommandContext, argument: str) -> None:
 @command("save", aliases=("savechat",))
 async def save(context: CommandContext, argument: str) -> None:
     """Say that all is saved: every message and edit is on disk before you see it."""
+    if context.session.incognito:
+        raise BadInput("Nothing is saved: this conversation is incognito.", "memos run, without it, keeps everything")
     context.say("Everything is saved already, as it happens; nothing is lost when you leave.")
 
 
@@ -54,6 +56,8 @@ async def show_log(context: CommandContext, argument: str) -> None:
     if argument and not argument.isdecimal():
         raise BadInput(f"/log takes a number of lines, not {safe_line(argument)!r}.", "for example: /log 50")
     path = context.session.log_file
+    if context.session.incognito:
+        raise BadInput("Incognito no log is written.", "memos --debug run --incognito shows what goes wrong")
     lines = await asyncio.to_thread(_last_lines, path, int(argument or LOG_LINES)) if path else []
     for line in lines:
         context.say(safe_line(line))

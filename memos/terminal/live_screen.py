@@ -29,6 +29,7 @@ from memos.terminal.consoles import colours_wanted, make_console, marks_for
 from memos.terminal.input_line import make_input_line, unremember
 from memos.terminal.key_bindings import hasten_escape, key_bindings
 from memos.terminal.line_queue import LineQueue
+from memos.terminal.marks import incognito
 from memos.terminal.painter import Painter
 from memos.terminal.recall_keys import RecallKeys
 from memos.terminal.screen_output import make_screen_output, one_write, rows_pushed_down
@@ -67,7 +68,8 @@ class LiveScreen:
         self._output = make_screen_output(sys.stdout, colours)
         self._paper = io.StringIO()
         self._console = make_console(self._paper, colours=colours, theme=wanted.theme)
-        self._marks = replace(marks_for(sys.stdout, plain_ascii=wanted.ascii), speech_inline=False)
+        marks = replace(marks_for(sys.stdout, plain_ascii=wanted.ascii), speech_inline=False)
+        self._marks = incognito(marks) if session.incognito else marks
         details = TurnDetails(wanted.thoughts)
         self._painter = Painter(
             self._console,

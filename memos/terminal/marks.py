@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,12 @@ WORDS = Marks(
     between=" | ",
 )
 """Plain ASCII: for pipes, dumb terminals, and encodings that know nothing else."""
+
+
+def incognito(marks: Marks) -> Marks:
+    """Return marks whose prompt says that nothing is kept."""
+    return replace(marks, user=f"incognito {marks.user}")
+
 
 _TYPED_IN_ASCII = str.maketrans({"·": "|", "…": "...", "–": "-", "→": "->", "✗": "x", "✓": "OK"})
 

@@ -16,7 +16,7 @@ from memos.terminal.announcer import Announcer
 from memos.terminal.commands import CommandContext, as_message, is_command, run_command
 from memos.terminal.consoles import make_console
 from memos.terminal.images import showing
-from memos.terminal.marks import WORDS
+from memos.terminal.marks import WORDS, incognito
 from memos.terminal.mentions import Typed, mentions_images, read_mentions, with_dropped_path
 from memos.terminal.painter import Painter
 from memos.terminal.session import KERNEL_ENDED, READ_ONLY, Session, farewell
@@ -35,12 +35,18 @@ class PlainLines:
         self._session = session
         self._lines, self._stdout = lines, stdout
         console = make_console(stdout, colours=False)
+        self._marks = incognito(WORDS) if session.incognito else WORDS
         details = TurnDetails("none" if session.screen.thoughts == "none" else "all")  # a pipe cannot unfold them
         self._painter = Painter(
-            console, session.agent.name, WORDS, width_cells=lambda: None, tail_limit_rows=lambda: 0, details=details
+            console,
+            session.agent.name,
+            self._marks,
+            width_cells=lambda: None,
+            tail_limit_rows=lambda: 0,
+            details=details,
         )
         self._commands = CommandContext(
-            session, console, WORDS, self._leave, self._post, send=self._send, details=details
+            session, console, self._marks, self._leave, self._post, send=self._send, details=details
         )
         if lines.is_terminal and stdout.isatty():
             self._commands.lend = _lend
@@ -86,7 +92,7 @@ class PlainLines:
         while True:
             await self._quiet.wait()
             if self._lines.is_terminal:
-                self._stdout.write(WORDS.user)
+                self._stdout.write(self._marks.user)
                 self._stdout.flush()
             line = await self._lines.next()
             if line is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from memos.config import Terminal
 from memos.messages import Block, Event
 from memos.safe_text import safe_line
+from memos.storage.agents import as_word
 
 if TYPE_CHECKING:
     from memos.kernel.kernel import Kernel
@@ -157,6 +158,8 @@ class Session:
     drafts_folder: Path | None = None
     log_file: Path | None = None
     read_only: bool = False
+    incognito: bool = False
+    """Nothing of this conversation is written, neither are files: no history, no drafts, no log."""
     words_finder: FinderView | None = None
     """Finds by words alone, quickly, while somebody types; None: nothing is looked for then."""
     screen: Terminal = field(default_factory=Terminal)
@@ -173,8 +176,10 @@ KERNEL_ENDED = "The agent has stopped working; everything it confirmed is kept. 
 
 def farewell(session: Session) -> str:
     """Return the one line that is left when a conversation is left."""
+    if session.incognito:
+        on = f" On to {safe_line(session.next_agent)}, still incognito." if session.next_agent else ""
+        return f"Nothing of this conversation was kept.{on}"
     if session.next_agent:
         return f"Saved. On to {safe_line(session.next_agent)}."
-    name = safe_line(session.agent.name)
-    again = f'"{name}"' if " " in name else name
+    again = safe_line(as_word(session.agent.name))
     return f"{'Left' if session.read_only else 'Saved'}. Resume: memos run {again}"

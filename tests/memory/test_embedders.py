@@ -1,5 +1,6 @@
 """The built-in embedder, with its real weights."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -93,3 +94,20 @@ def test_nothing_heavy_is_imported_with_the_room() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]" and ran.stderr == ""
+
+
+def test_its_runtime_reports_to_nobody_and_leaves_no_file(tmp_path: Path) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", "from memos.memory.embedders import builtin_embedder; builtin_embedder().embed(['x'])"],
+        env={**environ, "HOME": str(home), "TMPDIR": str(temporary), "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=temporary,
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == [] == list(temporary.rglob("*"))

@@ -1,5 +1,6 @@
 """The ledger of model calls: sums that say what is missing in them, and days as the user's clock has them."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -159,3 +160,22 @@ def test_the_days_add_up_to_all(tmp_path_factory: pytest.TempPathFactory, noted:
     first = min((t.day for t in totals), default="2026-11-24")
     assert book.ledger.spent(since=date.fromisoformat(first)) == spent
     book.database.close()
+
+
+def test_calls_of_an_older_schema_keep_their_numbers_and_their_agents(tmp_path: Path) -> None:
+    path = tmp_path / "memos.db"
+    with sqlite3.connect(path) as connection:
+        for number in (1, 2, 3):
+            golden = Path(__file__).parent / "golden" / f"schema-{number}.sql"
+            connection.executescript(golden.read_text(encoding="utf-8"))
+        connection.execute(
+            "INSERT INTO model_calls (seq, agent_id, turn_id, model, purpose, cost_usd, created_at)"
+            " VALUES (77, 'a1', 't', 'a/b', 'chat', 0.5, '2026-11-23T10:00:00+00:00')"
+        )
+        connection.execute("PRAGMA user_version = 3")
+        before = connection.execute("SELECT * FROM model_calls ORDER BY seq").fetchall()
+    connection.close()
+    database = Database.open(path)
+    assert [tuple(row) for row in database.query("SELECT * FROM model_calls ORDER BY seq")] == before
+    assert UsageLedger(database).record("a1", "t", ModelCall("a/b", "chat")).seq == 78
+    assert {total.agent for total in UsageLedger(database).totals()} == {"golden"}

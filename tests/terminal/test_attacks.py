@@ -313,7 +313,7 @@ def test_no_command_of_the_command_line_steers_the_terminal_with_what_any_store_
     (tmp_path / "words.json").write_text(json.dumps(lines))
     more = {"NO_COLOR": no_color} if no_color else {}
     command = [sys.executable, "-c", RUN_THEM, str(tmp_path / "words.json")]
-    told = Screen(command, columns=100, rows=50, env=environment(tmp_path, **more))
+    told = Screen(command, columns=100, rows=50, env=environment(tmp_path, **more), typed_ahead="n\r" * 4)
     assert told.exit_code() == 0
     harmless_bytes(told)
     assert b"A bug in memos" not in told.raw
