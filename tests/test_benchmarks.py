@@ -38,6 +38,13 @@ def test_one_command_lists_every_script_with_what_it_is_for() -> None:
     assert sorted(rows) == NAMES and all(rows.values())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_takes_the_options_that_the_one_command_gives_it(name: str) -> None:
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--json", "--quick", "--help"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 0 and "--full" in run.stdout, run.stdout + run.stderr
+
+
 def test_no_other_script_measures_anything() -> None:
     assert {path.stem for path in FOLDER.glob("*.py")} == {*NAMES, *SHARED, *FITTED}
 

@@ -1,7 +1,7 @@
 """Nested keys in archival storage, followed by the fixed rule: `python tests/benchmarks/bench_nested_kv.py`.
 
-Runs `memos bench nested-kv --model scripted:nested-kv`, on the task file in `MEMOS_SHARED` if there is one, else on tasks
-made from a seed. What is measured is the machine (search, functions, heartbeats), not a model.
+Runs `memos bench nested-kv --model scripted:nested-kv`, on the task file in `MEMOS_SHARED` if there is one, else on
+tasks made from a seed. What is measured is the machine (search, functions, heartbeats), not a model.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def _all(found: Sequence[dict[str, list[float]]], weight: str) -> float:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
+    if len(sys.argv) > 2 and not sys.argv[1].startswith("-"):
         without_weights(*sys.argv[1:])
     else:
         sys.exit(run_alone(figures))

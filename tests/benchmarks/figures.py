@@ -81,6 +81,8 @@ def rounded(value: float) -> str:
 def spread(values: Iterable[float], unit: str = "ms") -> str:
     """Return how far the values of one measurement lie apart."""
     ordered = sorted(values)
+    if len(ordered) == 1:
+        return "once"
     return (
         f"{len(ordered)} times: median {rounded(statistics.median(ordered))} {unit}, max {rounded(ordered[-1])} {unit}"
     )
