@@ -8,6 +8,8 @@ sent, and so does a remote embedder; an image's or a document's own file stays w
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from memos.errors import BadInput
 from memos.storage.agents import Agent
@@ -28,6 +30,16 @@ def check_incognito(*, read_only: bool, take_over: bool) -> None:
         raise BadInput("--read-only only looks; --incognito talks, and writes nothing.", "leave one of them out")
     if take_over:
         raise BadInput("--incognito leaves an agent to whoever has it open.", "leave --take-over out")
+
+
+@contextmanager
+def no_file_about_it() -> Iterator[None]:
+    """Keep the traceback of whatever goes wrong within the block out of every file."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(NO_FILE)
+        raise
 
 
 def log_nowhere() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
-from memos.cli.incognito import NO_FILE, check_incognito, log_nowhere
+from memos.cli.incognito import check_incognito, log_nowhere, no_file_about_it
 from memos.cli.models import agree_first
 from memos.cli.once import Once
 from memos.cli.other_agents import opened
@@ -39,15 +39,21 @@ def run(
     report: Report,
 ) -> int:
     """Talk to `agent` (the one used last if None), or say one thing, and return the exit code. Raises: MemosError."""
-    if incognito:
-        check_incognito(read_only=read_only, take_over=take_over)
+    wish = Wish(agent or "", new, read_only, take_over, flags, incognito)
+    if not incognito:
+        return _run(wish, once, report)
+    check_incognito(read_only=read_only, take_over=take_over)
+    with no_file_about_it():
+        return _run(wish, once, report)
+
+
+def _run(wish: Wish, once: Once, report: Report) -> int:
     message = once.message(sys.stdin) if once.is_wanted(sys.stdin) else None
     places = Places.find(os.environ)
     for warning in read_config(places.config_file).warnings:
         once.note(warning)
-    if incognito and message:
+    if wish.incognito and message:
         once.note("Incognito: nothing of this is written or remembered.")
-    wish = Wish(agent or "", new, read_only, take_over, flags, incognito)
     database = _database(places, wish)
     try:
         machinery = Machinery(places, os.environ, database)
@@ -55,10 +61,6 @@ def run(
         if message is None:
             return asyncio.run(_talk(machinery, found, settings, wish))
         return asyncio.run(_say(machinery, found, settings, wish, message, once, report))
-    except Exception as error:
-        if incognito:
-            error.add_note(NO_FILE)
-        raise
     finally:
         database.close()
 

@@ -264,6 +264,20 @@ CLI_LINES: dict[str, list[list[str]]] = {
     "import agent": [["import", "agent", EVERYTHING], ["import", "agent", "{home}/lines.jsonl"]],
     "export": [["export", EVERYTHING], ["export", "SAM", "--nonsense"]],
     "forget": [["forget", EVERYTHING], ["forget"]],
+    "rename": [["rename", EVERYTHING, "x"], ["rename", "SAM", EVERYTHING]],
+    "copy": [["copy", EVERYTHING, "x"], ["copy", "SAM", EVERYTHING]],
+    "delete": [["delete", EVERYTHING], ["delete", "SAM"]],
+    "restore": [["restore", EVERYTHING], ["restore", "SAM", "--as", EVERYTHING]],
+    **{
+        f"{kind} {what}": [[kind, what, *name] for name in names]
+        for kind in ("personas", "humans")
+        for what, names in {
+            "list": [[]],
+            "show": [["hostile"], [EVERYTHING]],
+            "new": [[EVERYTHING, "--from", "{home}/lines.jsonl"]],
+            "edit": [[EVERYTHING, "--from", EVERYTHING]],
+        }.items()
+    },
     "reindex": [["reindex", "--set", "memory.embedding=none"]],
     "doctor": [["doctor", "--offline"], ["doctor", "--offline", "--json", "-m", f"openai/{EVERYTHING}"]],
     "models get": [["models", "get", EVERYTHING]],

@@ -1,6 +1,7 @@
 """Incognito nothing is written: not by a conversation, not by one that is killed, not by a bug."""
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -232,6 +233,7 @@ def test_a_bug_writes_no_file_about_it(scene: Scene, monkeypatch: pytest.MonkeyP
         raise RuntimeError("zanzibar")
 
     monkeypatch.setattr("memos.cli.run.find_agent", broken)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     with scene.untouched():
         assert cli.main(["run", "--incognito", "-p", "zanzibar"]) == 1
     assert cli.main(["run", "-p", "x"]) == 1
