@@ -1,10 +1,11 @@
 """How good the clerk is: invented people tell it facts, correct some, and ask.
 
-Not a test: `python tests/benchmarks/bench_clerk.py [--people N] [--misses]` prints what was saved, quoted, corrected,
-said to be unknown and how talk was answered, and the CPU seconds a turn. `... fit` prints the weights for
-`memos/llm/labeller.py` and `memos/llm/nearness.py`. The people (`clerk_people.json`) were written by hands other than
-those that wrote the prompts and the sentences the layer was trained on; the weights are fitted on them, so the number
-to believe is that of `memos bench agent`, on which nothing was fitted.
+`python tests/benchmarks/bench_clerk.py` measures what was saved, quoted, corrected, said to be unknown and how talk was
+answered, and the CPU seconds a turn. `... misses [--people N]` prints what went wrong, `... fit` the weights for
+`memos/llm/labeller.py` and `memos/llm/nearness.py` (`--gguf FILE`: another model). The people (`clerk_people.json`)
+were written by hands other than those that wrote the prompts and the sentences the layer was trained on; the weights
+are fitted on them, so the number to believe is that of `memos bench agent` (`bench_agent.py`), on which nothing was
+fitted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,8 +23,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import numpy as np
-from platformdirs import user_cache_path
+from benchmarks.figures import Figure, Size, run_alone, skipped, spread
+from benchmarks.given import NO_WEIGHTS, cache_folder, has_weights
 
 from memos.llm.decomposed import KIND_SLOT, SLOTS, Decomposed
 from memos.llm.embedded import LARGER_BYTES
@@ -119,33 +126,76 @@ class World:
         return "\n".join([f"Showing 1-{len(lines)} of {len(texts)} results (page 0):", *lines])
 
 
-def main() -> None:
-    """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("people", "fit"), default="people")
-    parser.add_argument("--people", type=int, default=99)
-    parser.add_argument("--cache", type=Path, default=user_cache_path("memos", appauthor=False))
-    parser.add_argument("--gguf", type=Path)
-    parser.add_argument("--misses", action="store_true")
-    options = parser.parse_args()
-    path = options.gguf or builtin_weights(options.cache, lambda _: None)
+PEOPLE: dict[Size, int] = {"quick": 2, "usual": 99, "full": 99}
+
+
+def figures(size: Size) -> list[Figure]:
+    """Return how much went well with these people, and what a turn costs."""
+    what = "clerk, hard people it was fitted on"
+    if not has_weights():
+        return [skipped(3, what, NO_WEIGHTS)]
     began = time.process_time()
-    larger = path.stat().st_size > LARGER_BYTES
+    _, meaning, clerk = loaded(builtin_weights(cache_folder(), lambda _: None))
+    start_s = time.process_time() - began
+    everyone = invented()[: PEOPLE[size]]
+    score, costs = people(everyone, lambda: World(clerk, meaning), misses=False)
+    parts = [name for name in score if not name.endswith(" of")]
+    return [
+        *(
+            Figure(
+                *(3, f"{what}: {name}", 100 * score[name] / score[f"{name} of"], "%", None, "higher"),
+                baseline=f"{score[name]} of {score[f'{name} of']}; {len(everyone)} people",
+            )
+            for name in parts
+        ),
+        Figure(3, f"{what}: CPU of a turn, median", statistics.median(costs), "s", 1.5, baseline=spread(costs, "s")),
+        Figure(3, "clerk, start of model, embedder and layer", start_s, "s", baseline="CPU, once"),
+    ]
+
+
+def loaded(path: Path) -> tuple[Engine, Meaning, Decomposed]:
+    """Return the parts of a clerk that is ready."""
     engine = Engine(path, threads=default_threads(), window_tokens=2048, slots=SLOTS)
     meaning = Meaning(builtin_embedder().token_states)
-    clerk = Decomposed(engine, meaning, larger=larger)
+    clerk = Decomposed(engine, meaning, larger=is_larger(path))
     clerk.warm_up()
-    print(f"start: {time.process_time() - began:.2f} cpu-s")
-    everyone = json.loads((HERE / "clerk_people.json").read_text("utf-8"))[: options.people]
+    return engine, meaning, clerk
+
+
+def is_larger(path: Path) -> bool:
+    """Return whether it is one of the models that phrase quotes."""
+    return path.stat().st_size > LARGER_BYTES
+
+
+def invented() -> list[dict[str, Any]]:
+    """Return the people."""
+    everyone: list[dict[str, Any]] = json.loads((HERE / "clerk_people.json").read_text("utf-8"))
+    return everyone
+
+
+def main() -> None:
+    """Show what went wrong with whom, or fit the weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("misses", "fit"))
+    parser.add_argument("--people", type=int, default=99)
+    parser.add_argument("--gguf", type=Path)
+    options = parser.parse_args()
+    path = options.gguf or builtin_weights(cache_folder(), lambda _: None)
+    engine, meaning, clerk = loaded(path)
+    everyone = invented()[: options.people]
     if options.what == "fit":
-        fit_kind(Labeller(engine, kinds_read_by(meaning), KIND, slot=KIND_SLOT, larger=larger), everyone, meaning)
+        fit_kind(
+            Labeller(engine, kinds_read_by(meaning), KIND, slot=KIND_SLOT, larger=is_larger(path)), everyone, meaning
+        )
         fit_nearness(Nearness(meaning), everyone, meaning)
     else:
-        people(everyone, lambda: World(clerk, meaning), misses=options.misses)
+        people(everyone, lambda: World(clerk, meaning), misses=True)
 
 
-def people(everyone: list[dict[str, Any]], new_world: Callable[[], World], *, misses: bool) -> None:
-    """Let every person greet, tell, correct and ask; print how much of it went well."""
+def people(
+    everyone: list[dict[str, Any]], new_world: Callable[[], World], *, misses: bool
+) -> tuple[Counter[str], list[float]]:
+    """Let every person greet, tell, correct and ask; return how much of it went well and each turn's CPU seconds."""
     score: Counter[str] = Counter()
     costs: list[float] = []
 
@@ -187,11 +237,7 @@ def people(everyone: list[dict[str, Any]], new_world: Callable[[], World], *, mi
         for asked in person["unknown"]:
             answer = turn(world, asked)
             note("unknown", answer in (NOTHING, NOT_READ), asked, answer)
-    costs.sort()
-    for what in [what for what in score if not what.endswith(" of")]:
-        print(f"{what:18} {score[what]}/{score[f'{what} of']}  {score[what] / score[f'{what} of']:.1%}")
-    median, high = costs[len(costs) // 2], costs[len(costs) * 95 // 100]
-    print(f"cpu-s a turn: median {median:.2f}, 95 % {high:.2f}, {len(costs)} turns")
+    return score, costs
 
 
 def stands(key: str, text: str) -> bool:
@@ -276,4 +322,7 @@ def logistic(features: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] and sys.argv[1] in ("misses", "fit"):
+        main()
+    else:
+        sys.exit(run_alone(figures))

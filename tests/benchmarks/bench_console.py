@@ -1,6 +1,6 @@
 """The console under load, in a pseudo-terminal: echo of keys, cost of drawing, and how soon Ctrl-C gives the prompt.
 
-    python tests/benchmarks/bench_console.py [KEYS]
+    python tests/benchmarks/bench_console.py
 
 Keystroke echo while 500 tokens a second stream (bound: p95 30 ms); drawing 800 chunks against printing them plainly
 (bound: 3 times); Ctrl-C to the prompt in each state of a turn (bound: 200 ms). The screen is read, not emulated.
@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import os
 import pty
-import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,6 +26,7 @@ import pexpect
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks.figures import Figure, Size, p95, run_alone, spread
 from support.fake_openai import Answer, FakeOpenAI, say
 from support.screens import environment, saying
 
@@ -35,6 +36,10 @@ from memos.terminal.marks import DRAWN
 from memos.terminal.painter import Painter
 
 TOKENS_A_SECOND = 500
+ECHO_BOUND_MS, DRAWING_BOUND, STOP_BOUND_MS = 30.0, 3.0, 200.0
+KEYS: dict[Size, int] = {"quick": 40, "usual": 100, "full": 100}
+TURNS: dict[Size, int] = {"quick": 1, "usual": 3, "full": 3}
+KEY_NAMES = {"\x03": "Ctrl-C", "\x1b": "Esc"}
 WORDS = "The story goes on and on, with [abc] and [/foo] in it. "
 
 
@@ -166,7 +171,7 @@ STATES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def interrupts(replies: list[dict[str, Any]], key: str, turns: int = 3) -> list[float]:
+def interrupts(replies: list[dict[str, Any]], key: str, turns: int) -> list[float]:
     """Return milliseconds from the key to the notice that the turn is over, which the prompt follows in one write."""
     times = []
     for _ in range(turns):
@@ -190,7 +195,7 @@ SERVED: dict[str, tuple[str, Answer]] = {
 """What is typed, and what the server does then."""
 
 
-def served(typed: str, answer: Answer, key: str, turns: int = 3) -> list[float]:
+def served(typed: str, answer: Answer, key: str, turns: int) -> list[float]:
     """Return the same for an endpoint over HTTP."""
     times = []
     answers = [say("Good evening."), say("One."), say("Two."), answer]
@@ -210,27 +215,37 @@ def served(typed: str, answer: Answer, key: str, turns: int = 3) -> list[float]:
     return times
 
 
-def line(times: list[float]) -> str:
-    """Return the figures of one measurement."""
-    ordered = sorted(times)
-    p95 = ordered[max(0, int(len(ordered) * 0.95) - 1)]
-    return f"median {statistics.median(ordered):.1f} ms, p95 {p95:.1f} ms, max {ordered[-1]:.1f} ms"
+def stopping(what: str, times: Callable[[], list[float]]) -> Figure:
+    """Return the slowest of some interruptions; one that never comes fails alone."""
+    try:
+        found = times()
+    except (AssertionError, pexpect.ExceptionPexpect) as error:
+        return Figure(8, f"{what}, to the prompt", None, "ms", missing=f"failed: {str(error)[:100]!r}")
+    return Figure(8, f"{what}, to the prompt", max(found), "ms", STOP_BOUND_MS, baseline=spread(found))
 
 
-def main() -> None:
-    """Measure and print."""
-    keys = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    print(f"load {os.getloadavg()[0]:.1f}")
-    print(f"echo of a key, idle: {line(echoes(keys, streaming=False))}")
-    print(f"echo of a key at {TOKENS_A_SECOND} tokens a second: {line(echoes(keys, streaming=True))}")
+def figures(size: Size) -> list[Figure]:
+    """Return echoes, the cost of drawing, and how soon each state is stopped by each key."""
+    keys, turns = KEYS[size], TURNS[size]
+    idle, streaming = echoes(keys, streaming=False), echoes(keys, streaming=True)
     by_rich, bare = drawing()
-    print(f"drawing 800 chunks: {by_rich:.2f} times Rich's print of each, {bare:.2f} times a bare print of each")
-    for key, name in (("\x03", "Ctrl-C"), ("\x1b", "Esc")):
-        for state, replies in STATES.items():
-            print(f"{name} while {state}: {line(interrupts(replies, key))}")
-        for state, (typed, answer) in SERVED.items():
-            print(f"{name} {state}: {line(served(typed, answer, key))}")
+    while_it_streams = f"echo of a key at {TOKENS_A_SECOND} tokens a second, p95"
+    stops = [
+        stopping(f"{name} {what}", times)
+        for key, name in KEY_NAMES.items()
+        for what, times in (
+            *((f"while {state}", partial(interrupts, replies, key, turns)) for state, replies in STATES.items()),
+            *((state, partial(served, typed, answer, key, turns)) for state, (typed, answer) in SERVED.items()),
+        )
+    ]
+    return [
+        Figure(8, "echo of a key, idle, p95", p95(idle), "ms", ECHO_BOUND_MS, baseline=spread(idle)),
+        Figure(8, while_it_streams, p95(streaming), "ms", ECHO_BOUND_MS, baseline=spread(streaming)),
+        Figure(8, "drawing 800 chunks", bare, "x", DRAWING_BOUND, baseline="a bare print of each, flushed"),
+        Figure(8, "drawing 800 chunks by Rich", by_rich, "x", baseline="Rich's print of each"),
+        *stops,
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_alone(figures))

@@ -1,8 +1,8 @@
 """From Enter to the request at the server, and from its last byte to the screen: the real program in a pseudo-terminal.
 
-    python tests/benchmarks/bench_enter_to_wire.py [TURNS]
+    python tests/benchmarks/bench_enter_to_wire.py
 
-Prints medians in milliseconds beside a raw httpx POST of the same body in the same run.
+Beside it a raw httpx POST of the same body in the same run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ import httpx
 import pexpect
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks.figures import Figure, Size, run_alone, spread
 from support.fake_openai import Answer, Call, FakeOpenAI, Request
+
+TURNS: dict[Size, int] = {"quick": 10, "usual": 30, "full": 30}
 
 
 def echo_with_mark(request: Request) -> Answer:
@@ -39,9 +43,9 @@ def wait_for(child: pexpect.spawn[str], condition: object, timeout_s: float = 60
             continue
 
 
-def main() -> None:
-    """Measure and print."""
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+def figures(size: Size) -> list[Figure]:
+    """Return what memos adds before the request and after the reply."""
+    turns = TURNS[size]
     to_wire, to_screen, raw = [], [], []
     with FakeOpenAI(script=echo_with_mark) as server, tempfile.TemporaryDirectory() as home:
         environ = {**os.environ, "MEMOS_HOME": home, "PROMPT_TOOLKIT_NO_CPR": "1", "MEMOS_MEMORY_EMBEDDING": "none"}
@@ -70,11 +74,19 @@ def main() -> None:
                 raw.append((server.requests[-1].received_ns - began_ns) / 1e6)
         child.sendcontrol("c")
         child.close(force=True)
-    print(f"Enter to request on the wire: median {statistics.median(to_wire):.1f} ms, max {max(to_wire):.1f} ms")
-    print(f"request at the server to the whole reply on screen: median {statistics.median(to_screen):.1f} ms")
-    print(f"raw httpx POST of the same body: median {statistics.median(raw):.1f} ms")
-    print(f"ratio: {statistics.median(to_wire) / statistics.median(raw):.1f}x")
+    median, plainly = statistics.median(to_wire), statistics.median(raw)
+    return [
+        Figure(8, "Enter to request on the wire, median", median, "ms", 10.0, baseline=spread(to_wire)),
+        Figure(2, "Enter to request on the wire", median / plainly, "x", baseline=f"raw httpx POST, {plainly:.1f} ms"),
+        Figure(
+            2,
+            "request received to whole reply on screen",
+            statistics.median(to_screen),
+            "ms",
+            baseline=spread(to_screen),
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_alone(figures))

@@ -1,8 +1,8 @@
 """What the litellm road costs, as ratios from one run: `python tests/benchmarks/bench_litellm_road.py`.
 
-Enter to wire (median, warm), and CPU per streamed chunk, for raw httpx, bare litellm in this process, and our processor
-by its road to litellm in another (both processes count), in turn against the fake server in a process of its own. Exits
-with 1 when a bar is missed.
+Request to wire (median, warm), and CPU per streamed chunk, for raw httpx, bare litellm in this process, and our
+processor by its road to litellm in another (both processes count), in turn against the fake server in a process of its
+own.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-ROUNDS = 15
+
+from benchmarks.figures import Figure, Size, run_alone  # noqa: E402
+
+ROUNDS: dict[Size, int] = {"quick": 6, "usual": 15, "full": 15}
 WORDS = "word " * 200  # 2 characters a chunk: about 500 chunks
 PAUSE_S = 0.1  # between two turns a person reads; what litellm does after a reply is done by then
-TARGET_ENTER_TO_WIRE_MS = 10.0  # the median on an idle machine; the bar is the ratio of the least disturbed rounds
-BAR_ENTER_TO_WIRE_RATIO = 1.5
-BAR_CHUNK_RATIO = 1.3
+WIRE_BOUND = 1.5
+CHUNK_BOUND = 1.3
 
 Run = Callable[[str], Awaitable[int]]
 
@@ -72,7 +74,7 @@ def prompt() -> Any:
     return Prompt("Be kind.", (schema,), (), (event,), Counters(utc_now()))
 
 
-async def measure(url: str) -> dict[str, dict[str, float]]:
+async def measure(url: str, rounds: int) -> dict[str, dict[str, float]]:
     import httpx
 
     from memos.llm.litellm_process import shared_process
@@ -92,7 +94,7 @@ async def measure(url: str) -> dict[str, dict[str, float]]:
     cpu: dict[str, list[float]] = {name: [] for name in roads}
     wire: dict[str, list[float]] = {name: [] for name in roads}
     pieces = {}
-    for number in range(ROUNDS + 2):
+    for number in range(rounds + 2):
         for name, road in sorted(roads.items(), reverse=bool(number % 2)):
             started_ns, started_cpu = time.monotonic_ns(), time.process_time() + cpu_s_of(host)
             pieces[name] = await road(url)
@@ -136,22 +138,27 @@ def fake_server(script: str) -> Iterator[str]:
             server.terminate()
 
 
-def main() -> int:
+def figures(size: Size) -> list[Figure]:
+    """Return both ratios to bare litellm, and the time from Enter to the wire."""
+    rounds = ROUNDS[size]
     with fake_server(f"chars:2:{WORDS}") as url:
-        measured = asyncio.run(measure(url))
-    for name, figures in measured.items():
-        print(f"{name:8} " + "  ".join(f"{key} {value:8.2f}" for key, value in figures.items()))
-    ours, bare, raw = measured["memos"], measured["litellm"], measured["httpx"]
-    ratio = ours["cpu_per_chunk_us"] / bare["cpu_per_chunk_us"]
-    print(f"per chunk: {ratio:.2f}x bare litellm (bar {BAR_CHUNK_RATIO}x)", end=", ")
-    print(f"{ours['cpu_per_chunk_us'] / raw['cpu_per_chunk_us']:.1f}x raw httpx")
-    least_ms = ours["least_enter_to_wire_ms"]
-    wire_ratio = least_ms / bare["least_enter_to_wire_ms"]
-    print(f"Enter to wire: {ours['enter_to_wire_ms']:.1f} ms (target {TARGET_ENTER_TO_WIRE_MS} ms), ", end="")
-    print(f"least {wire_ratio:.2f}x bare litellm (bar {BAR_ENTER_TO_WIRE_RATIO}x), ", end="")
-    print(f"{least_ms / raw['least_enter_to_wire_ms']:.1f}x raw httpx")
-    return int(ratio > BAR_CHUNK_RATIO or wire_ratio > BAR_ENTER_TO_WIRE_RATIO)
+        found = asyncio.run(measure(url, rounds))
+    ours, bare, raw = found["memos"], found["litellm"], found["httpx"]
+    chunk, least_ms = "cpu_per_chunk_us", "least_enter_to_wire_ms"
+    return [
+        Figure(
+            *(6, "per chunk, litellm road", ours[chunk] / bare[chunk], "x", CHUNK_BOUND),
+            baseline=f"bare litellm, {bare[chunk]:.0f} us CPU a chunk (raw httpx {raw[chunk]:.0f}); {rounds} rounds",
+        ),
+        Figure(
+            *(6, "request to wire, litellm road, least round", ours[least_ms] / bare[least_ms], "x", WIRE_BOUND),
+            baseline=f"bare litellm, {bare[least_ms]:.1f} ms (raw httpx {raw[least_ms]:.1f})",
+        ),
+        Figure(
+            6, "request to wire, litellm road", ours["enter_to_wire_ms"], "ms", 10.0, baseline=f"median of {rounds}"
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(figures))

@@ -1,8 +1,7 @@
 """Measure what search costs as the number of rows grows, whether it loses old rows, and what the embedder costs.
 
-    python tests/benchmarks/bench_search.py latency               # 10k and 100k rows
-    python tests/benchmarks/bench_search.py latency --million     # 1M rows too: some five minutes, 3 GB of disk
-    python tests/benchmarks/bench_search.py embedder              # load, memory, milliseconds a text
+    python tests/benchmarks/bench_search.py            # 10k and 100k rows, and the built-in embedder
+    python tests/benchmarks/bench_search.py --full     # 1M rows too: some five minutes, 3 GB of disk
 
 Texts have 20 words of a Zipf vocabulary, vectors lie in 2,000 clusters; the 200 queries are the same at every size.
 Each size is searched by a process of its own, so that its memory is that of searching. What search finds is measured
@@ -12,6 +11,7 @@ by `memos bench retrieval`.
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import resource
 import statistics
@@ -23,7 +23,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import numpy as np
+from benchmarks.figures import Figure, Size, as_json, from_json, p95, run_alone
 
 from memos.memory.archival_storage import insert_passages
 from memos.memory.dense_leg import legs
@@ -35,6 +39,14 @@ from memos.storage.database import Database
 from memos.storage.vectors import VectorRow, VectorTable
 
 AGENT = "agent"
+ROWS: dict[Size, tuple[int, ...]] = {
+    "quick": (10_000,),
+    "usual": (10_000, 100_000),
+    "full": (10_000, 100_000, 1_000_000),
+}
+CPU_BOUNDS_MS = {("lexical", 1_000_000): 35, ("hybrid", 100_000): 40, ("hybrid", 1_000_000): 200}
+MILLION = 1_000_000
+"""Of so many rows memory, the nearest vectors and planted rows have bounds."""
 QUERIES = 200
 GOLD = 100
 WORDS = [f"w{number}" for number in range(20_000)]
@@ -82,7 +94,7 @@ def text_rows(size: int) -> Iterator[tuple[str, ...]]:
         yield (*values, index_text(at, speaker, text))
 
 
-def build(folder: Path, size: int) -> None:
+def build(folder: Path, size: int) -> list[Figure]:
     database, table = opened(folder)
     start = time.perf_counter()
     with database.transaction() as connection:
@@ -105,27 +117,33 @@ def build(folder: Path, size: int) -> None:
         part = [VectorRow(f"{AGENT}/{first + n}", AGENT, first + n + 1, vectors[n]) for n in range(count)]
         table._required().add(table._batch(part))  # upsert would look for each id among all rows
     vectors_took = time.perf_counter() - start
-    print(f"{size:>9,} rows: written to SQLite in {rows:.0f} s, vectors to LanceDB in {vectors_took:.0f} s", flush=True)
+    found = [
+        Figure(5, f"{size:,} rows: written to SQLite", rows, "s", baseline="of the clock, in one transaction"),
+        Figure(5, f"{size:,} rows: vectors written to LanceDB", vectors_took, "s", baseline="of the clock"),
+    ]
     if table.needs_upkeep():
         start = time.perf_counter()
         building = vector_index.start(table.folder, table.name)
         building.wait()
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(f"{'':>15} index built in {time.perf_counter() - start:.0f} s by a process of {peak:.0f} MB", flush=True)
+        how = f"by a process of {peak:.0f} MB"
+        found.append(Figure(5, f"{size:,} rows: index built", time.perf_counter() - start, "s", baseline=how))
     table.close()
     database.close()
+    return found
 
 
 # --- searching -------------------------------------------------------------------------------------------------
 
 
-def search_costs(folder: Path, size: int) -> None:
+def search_costs(folder: Path, size: int) -> list[Figure]:
     database, table = opened(folder)
     embedder = GivenVectors(2)
     dense = legs(database, embedder, {"recall": table})["recall"]
     chance = random.Random(11)
     queries = [" ".join(chance.choices(WORDS, cum_weights=ZIPF, k=6)) for _ in range(QUERIES)]
     by_words, both = Search(database, "recall"), Search(database, "recall", dense)
+    whole, name, found = size == MILLION, f"{size:,} rows", []
     for mode, search in (("lexical", by_words), ("hybrid", both)):
         search.find(AGENT, "warm up", limit=10)
         embedder.spent = 0.0
@@ -136,14 +154,27 @@ def search_costs(folder: Path, size: int) -> None:
                 cpu_ms(lambda q=query, s=search: s.find(AGENT, q, limit=10)) - 1000 * (embedder.spent - before)
             )
             waited.append(1000 * (time.perf_counter() - start))
-        print(
-            f"{size:>9,} rows, {mode:>7}: CPU p50 {statistics.median(spent):.1f} ms, p95 {p95(spent):.1f} ms;"
-            f" waited p95 {p95(waited):.1f} ms; RSS {rss_mb():.0f} MB",
-            flush=True,
+        how = f"{QUERIES} queries, their embedding not counted; median {statistics.median(spent):.1f} ms, waited p95"
+        found.append(
+            Figure(
+                *(5, f"{name}: {mode} search, CPU p95", p95(spent), "ms", CPU_BOUNDS_MS.get((mode, size))),
+                baseline=f"{how} {p95(waited):.1f} ms",
+            )
         )
-    found = gold_found(database, [by_words, both])
-    print(f"{'':>15} gold in the oldest 1 %, of {GOLD}: {found[0]} uncapped, {found[1]} by words, {found[2]} hybrid")
-    print(f"{'':>15} recall@10 of the nearest vectors: {nearest_recall(table):.3f}")
+    found.append(
+        Figure(5, f"{name}: memory of searching", rss_mb(), "MB", 700 if whole else None, baseline="RSS at most")
+    )
+    uncapped, *capped = gold_found(database, [by_words, both])
+    for mode, gold in zip(("lexical", "hybrid"), capped, strict=True):
+        how = f"of {GOLD} planted; the uncapped query finds {uncapped}"
+        bound = uncapped if whole and mode == "lexical" else None  # the vectors have nothing to do with words
+        found.append(Figure(5, f"{name}: {mode}, found in the oldest 1 %", gold, "", bound, "higher", baseline=how))
+    nearest = nearest_recall(table)
+    bound = 0.95 if whole else None
+    found.append(
+        Figure(5, f"{name}: recall@10 of the nearest vectors", nearest, "", bound, "higher", baseline="all rows read")
+    )
+    return found
 
 
 def gold_found(database: Database, searches: Sequence[Search]) -> list[int]:
@@ -181,8 +212,8 @@ def nearest_recall(table: VectorTable) -> float:
 # --- archival storage ------------------------------------------------------------------------------------------
 
 
-def archival_costs(folder: Path, size: int) -> None:
-    """Insert passages into the same database: one a transaction, then many in one."""
+def archival_costs(folder: Path, size: int) -> list[Figure]:
+    """Return how fast passages go into the same database, one a transaction and many in one, and what counts cost."""
     database, _ = opened(folder)
     texts = [row[2] for row in itertools.islice(text_rows(5_500), 5_500)]
     start = time.perf_counter()
@@ -196,30 +227,33 @@ def archival_costs(folder: Path, size: int) -> None:
         cpu_ms(lambda: database.query("SELECT recall, archival FROM counts WHERE agent_id = ?", (AGENT,)))
         for _ in range(100)
     )
-    print(f"{size:>9,} rows: {single:.0f} passages/s singly, {bulk:.0f}/s in bulk; the counts take {counts:.2f} ms CPU")
     database.close()
+    return [
+        Figure(5, f"{size:,} rows: archival inserts, single", single, "/s", 300, "higher", "no embedding; 500"),
+        Figure(5, f"{size:,} rows: archival inserts, bulk", bulk, "/s", 3_000, "higher", "no embedding; 5,000 in one"),
+        Figure(5, f"{size:,} rows: counts shown to the agent", counts, "ms", baseline="CPU, median of 100"),
+    ]
 
 
-def latency(sizes: Sequence[int]) -> None:
-    """Print what each size costs; the lines of one mode below each other show the growth."""
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            for part in ("build", "search", "archival"):
-                subprocess.run([sys.executable, __file__, part, folder, str(size)], check=True)
-
-
-def embedder_cost() -> None:
-    texts = [f"Ana: number {n}, I keep bees on the roof and my sister comes every Sunday to help." for n in range(128)]
+def embedder_costs(texts_count: int = 128) -> list[Figure]:
+    """Return what loading and asking the built-in embedder takes, and of memory."""
+    texts = [
+        f"Ana: number {n}, I keep bees on the roof and my sister comes every Sunday to help."
+        for n in range(texts_count)
+    ]
     before_mb = rss_mb()
     embedder = builtin_embedder()
     first = cpu_ms(lambda: embedder.embed(texts[:1]))
     one = statistics.median(cpu_ms(lambda t=t: embedder.embed([t])) for t in texts[:32])
     many = cpu_ms(lambda: embedder.embed(texts)) / len(texts)
     long = cpu_ms(lambda: embedder.embed([" ".join(texts[:40])] * 8)) / 8
-    print(
-        f"load and first text {first:.0f} ms CPU; one text {one:.1f} ms; in batches {many:.1f} ms a text;"
-        f" 256 tokens {long:.0f} ms; memory {before_mb:.0f} -> {rss_mb():.0f} MB at most"
-    )
+    return [
+        Figure(5, "embedder: load and first text", first, "ms", baseline="CPU, once"),
+        Figure(5, "embedder: one text", one, "ms", baseline="CPU, median of 32 short ones"),
+        Figure(5, "embedder: a text in a batch", many, "ms", baseline=f"CPU, {len(texts)} short ones"),
+        Figure(5, "embedder: 256 tokens", long, "ms", baseline="CPU, mean of 8"),
+        Figure(5, "embedder: memory at most", rss_mb(), "MB", baseline=f"RSS; {before_mb:.0f} MB before it was loaded"),
+    ]
 
 
 def cpu_ms(work: Callable[[], object]) -> float:
@@ -228,31 +262,31 @@ def cpu_ms(work: Callable[[], object]) -> float:
     return 1000 * (time.process_time() - start)
 
 
-def p95(values: Sequence[float]) -> float:
-    return sorted(values)[int(0.95 * (len(values) - 1))]
-
-
 def rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-PARTS: dict[str, Callable[[Path, int], None]] = {
+PARTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "build": build,
     "search": search_costs,
     "archival": archival_costs,
 }
 
 
-def main() -> None:
-    wanted = sys.argv[1:] or ["latency", "embedder"]
-    if wanted[0] in PARTS:
-        PARTS[wanted[0]](Path(wanted[1]), int(wanted[2]))
-        return
-    if "latency" in wanted:
-        latency((10_000, 100_000, *([1_000_000] if "--million" in wanted else [])))
-    if "embedder" in wanted:
-        embedder_cost()
+def figures(size: Size) -> list[Figure]:
+    """Return what each number of rows costs, so that the growth can be seen, and the embedder."""
+    found = []
+    for rows in ROWS[size]:
+        with tempfile.TemporaryDirectory() as folder:
+            for part in PARTS:
+                command = [sys.executable, __file__, part, folder, str(rows)]
+                run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                found += from_json(json.loads(run.stdout))
+    return [*found, *embedder_costs()]
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] and sys.argv[1] in PARTS:
+        print(json.dumps(as_json(PARTS[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3])))))
+    else:
+        sys.exit(run_alone(figures))

@@ -1,10 +1,12 @@
 """Measure what each weight of the search recipe is worth, conversation by conversation, by the real search.
 
+    python tests/benchmarks/bench_search_recipe.py                              # the recipe, on half of LoCoMo
     python tests/benchmarks/bench_search_recipe.py M.jsonl Q.jsonl              # by words alone
     python tests/benchmarks/bench_search_recipe.py M.jsonl Q.jsonl builtin      # with the built-in embedder
 
-The files are those of `memos bench retrieval`. Printed is recall@10 of the recipe, and what it loses in each
-conversation where one weight is 0: a weight that does not help in nearly all of them has no place in the recipe.
+The first returns recall@10 of the conversations in `MEMOS_SHARED`. The files of the others are those of `memos bench
+retrieval`. Printed is recall@10 of the recipe, and what it loses in each conversation where one weight is 0: a weight
+that does not help in nearly all of them has no place in the recipe.
 
 What was tried, on half of LoCoMo (5 conversations, 786 questions of categories 1 to 4, 2026-11). An idea was accepted
 if, its weight chosen on four conversations, it won recall@10 in at least four of the five held out in turn. Differences
@@ -64,11 +66,18 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.figures import Figure, Size, run_alone, skipped
+from benchmarks.given import shared_data
+
+from memos.cli.bench.locomo import locomo_to_jsonl
 from memos.cli.bench.questions import Conversation, read_questions
 from memos.cli.bench.retrieval import stored
 from memos.cli.bench.retrieval_tally import measures
@@ -78,6 +87,8 @@ from memos.memory.search import Search
 from memos.storage.agents import Agents
 from memos.storage.database import Database
 
+BOUNDS_PERCENT = {"none": 69.5, "builtin/minilm": 76.0}
+CONVERSATIONS: dict[Size, int | None] = {"quick": 1, "usual": None, "full": None}
 WEIGHTS = (
     *("SPEAKER_BONUS", "NEIGHBOUR_WEIGHT", "SECOND_NEIGHBOUR_WEIGHT"),
     *("SITTING_WEIGHT", "ANSWER_WEIGHT", "DENSE_WEIGHT"),
@@ -129,7 +140,31 @@ def without_each(asked: Asked) -> dict[str, list[float]]:
     return found
 
 
-def main(messages: str, queries: str, embedding: str = "none") -> None:
+def figures(size: Size) -> list[Figure]:
+    """Return recall@10 of the recipe, by words alone and with the built-in embedder."""
+    given = shared_data("locomo5-dev.json")
+    if isinstance(given, str):
+        return [skipped(5, "recall@10 on half of LoCoMo", given)]
+    with tempfile.TemporaryDirectory() as folder:
+        messages, queries = (str(Path(folder) / name) for name in ("messages.jsonl", "queries.jsonl"))
+        with redirect_stdout(sys.stderr):
+            locomo_to_jsonl(str(given), messages=messages, queries=queries)
+        conversations = read_questions(Path(messages), Path(queries)).conversations
+    taken = conversations[: CONVERSATIONS[size]]
+    return [_quality(taken, name, bound if taken == conversations else None) for name, bound in BOUNDS_PERCENT.items()]
+
+
+def _quality(conversations: Sequence[Conversation], embedding: str, bound: float | None) -> Figure:
+    found = []
+    for conversation in conversations:
+        with tempfile.TemporaryDirectory() as folder, stored_in(Path(folder), conversation, embedding) as asked:
+            found += asked.recalls()
+    name = f"recall@10 on LoCoMo, {len(conversations)} conversations, embedding {embedding}"
+    return Figure(5, name, 100 * fmean(found), "%", bound, "higher", f"{len(found)} questions of categories 1 to 4")
+
+
+def without_weights(messages: str, queries: str, embedding: str = "none") -> None:
+    """Print what each weight is worth."""
     found: list[dict[str, list[float]]] = []
     for conversation in read_questions(Path(messages), Path(queries)).conversations:
         name = "builtin/minilm" if embedding == "builtin" else embedding
@@ -152,4 +187,7 @@ def _all(found: Sequence[dict[str, list[float]]], weight: str) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) > 2 and not sys.argv[1].startswith("-"):
+        without_weights(*sys.argv[1:])
+    else:
+        sys.exit(run_alone(figures))

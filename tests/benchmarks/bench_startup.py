@@ -1,9 +1,8 @@
 """What starting memos costs, in CPU time against `python -c pass`: medians of interleaved runs, by getrusage.
 
-    python tests/benchmarks/bench_startup.py [RUNS]
+    python tests/benchmarks/bench_startup.py
 
-Prints one line per command with its ratio and its bound, and ends with exit code 1 when a bound is broken. The last
-line drives the real program in a pseudo-terminal until its prompt stands (needs pexpect).
+The last row drives the real program in a pseudo-terminal until its prompt stands.
 """
 
 from __future__ import annotations
@@ -16,12 +15,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from benchmarks.figures import Figure, Size, run_alone  # noqa: E402
+
 PROMPT = "❯ "
-BOUNDS = {"--version": 3, "--help": 20, "list": 25, "first prompt": 45}
+FIRST_PROMPT = "run, until its prompt is drawn"
+BOUNDS = {"--version": 3, "--help": 20, "list": 25, FIRST_PROMPT: 45}
+RUNS: dict[Size, int] = {"quick": 5, "usual": 20, "full": 20}
 
 
 def children_cpu_s() -> float:
@@ -66,8 +71,8 @@ def first_prompt(environ: dict[str, str], script: Path) -> Callable[[], None]:
     return run
 
 
-def ratios(runs: int) -> dict[str, float]:
-    """Return the CPU time of each command of `BOUNDS` as a multiple of `python -c pass`: the median of `runs`."""
+def figures(size: Size) -> list[Figure]:
+    """Return the CPU time of each command of `BOUNDS` as a multiple of `python -c pass`."""
     compileall.compile_dir(str(ROOT / "memos"), quiet=2)
     with tempfile.TemporaryDirectory() as home:
         script = Path(home) / "script.json"
@@ -78,23 +83,25 @@ def ratios(runs: int) -> dict[str, float]:
             "--version": command(environ, "-m", "memos", "--version"),
             "--help": command(environ, "-m", "memos", "--help"),
             "list": command(environ, "-m", "memos", "list"),
-            "first prompt": first_prompt(environ, script),
+            FIRST_PROMPT: first_prompt(environ, script),
         }
-        measured["first prompt"]()  # makes the database and its agent, once
-        times: dict[str, list[float]] = {name: [] for name in measured}
-        for _ in range(runs):
-            for name, run in measured.items():
-                times[name].append(cpu_s(run))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return {name: medians[name] / medians["pass"] for name in BOUNDS}
+        measured[FIRST_PROMPT]()  # makes the database and its agent, once
+        medians = interleaved(measured, RUNS[size])
+    baseline = f"`python -c pass`, {1000 * medians['pass']:.0f} ms CPU; medians of {RUNS[size]}"
+    return [
+        Figure(2, f"CPU of {name}", medians[name] / medians["pass"], "x", bound, baseline=baseline)
+        for name, bound in BOUNDS.items()
+    ]
 
 
-def main(runs: int) -> int:
-    found = ratios(runs)
-    for name, ratio in found.items():
-        print(f"{name:<14}{ratio:7.1f} x  (bound {BOUNDS[name]})")
-    return int(any(found[name] > bound for name, bound in BOUNDS.items()))
+def interleaved(measured: Mapping[str, Callable[[], None]], runs: int) -> dict[str, float]:
+    """Return the median CPU seconds of each command, run by turns."""
+    times: dict[str, list[float]] = {name: [] for name in measured}
+    for _ in range(runs):
+        for name, run in measured.items():
+            times[name].append(cpu_s(run))
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))
+    sys.exit(run_alone(figures))

@@ -1,9 +1,8 @@
 """What a step costs memos itself, no model's time in it, with 1,000 and with 100,000 messages stored.
 
-    python tests/benchmarks/bench_step_overhead.py [LARGE] [ROUNDS]
+    python tests/benchmarks/bench_step_overhead.py
 
-A step is a turn with one reply of 200 pieces and one send_message. Both databases are asked by turns; medians are
-printed, and their ratio. Exits with 1 where it is above 1.3.
+A step is a turn with one reply of 200 pieces and one send_message. Both databases are asked by turns.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ from datetime import timedelta
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks.figures import Figure, Size, run_alone
 from support.agent_home import AgentHome, agent_home
 from support.listening import Listener, running
 from support.strict_server import paragraph
@@ -43,7 +44,9 @@ from memos.messages import (
 SMALL = 1_000
 PIECES = 200
 QUEUE = 40
-BAR = 1.3
+LARGE: dict[Size, int] = {"quick": 20_000, "usual": 100_000, "full": 100_000}
+ROUNDS: dict[Size, int] = {"quick": 30, "usual": 60, "full": 60}
+RATIO_BOUND = 1.3
 
 
 class Instant(ScriptedProcessor):
@@ -89,7 +92,7 @@ def filled(folder: Path, number: int) -> AgentHome:
             message = Message(role, words, home.agent.id, f"turn {row // 2}", created_at=moment)  # type: ignore[arg-type]
             home.recall.append(replace(message, kind=EventKind.USER_MESSAGE if role == "user" else None))
     last = home.database.query("SELECT max(seq) AS seq FROM messages")[0]["seq"]
-    home.agents.begin_queue(home.agent, last - QUEUE + 1)
+    home.agents.begin_queue(home.agent, last - QUEUE + 1, "They talked of this and that.", "benchmark")
     home.database.query("PRAGMA wal_checkpoint(TRUNCATE)")
     return home
 
@@ -109,21 +112,24 @@ async def measure(homes: dict[int, AgentHome], rounds: int) -> list[Stored]:
         return stored
 
 
-def main() -> int:
-    """Fill, measure and print."""
-    large = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 60
+def figures(size: Size) -> list[Figure]:
+    """Return how much more a step costs over many messages than over few."""
+    large, rounds = LARGE[size], ROUNDS[size]
     with tempfile.TemporaryDirectory() as folder:
         homes = {number: filled(Path(folder) / str(number), number) for number in (SMALL, large)}
         small, big = asyncio.run(measure(homes, rounds))
-    for one in (small, big):
-        cpu, wall = statistics.median(one.cpu), statistics.median(one.wall)
-        print(f"{one.number:>7,} messages: {cpu:.2f} ms CPU, {wall:.2f} ms in all, a step (medians of {rounds})")
-    ratio = statistics.median(big.cpu) / statistics.median(small.cpu)
-    walls = statistics.median(big.wall) / statistics.median(small.wall)
-    print(f"ratio: {ratio:.2f}x CPU, {walls:.2f}x in all (at most {BAR}x CPU)")
-    return 0 if ratio <= BAR else 1
+    cpu, few = statistics.median(big.cpu), statistics.median(small.cpu)
+    return [
+        Figure(
+            *(4, f"CPU of a step at {large:,} messages", cpu / few, "x", RATIO_BOUND if large == 100_000 else None),
+            baseline=f"at {SMALL:,} messages, {few:.2f} ms; medians of {rounds} steps of {PIECES} pieces",
+        ),
+        Figure(
+            *(4, f"time of a step at {large:,} messages", statistics.median(big.wall), "ms"),
+            baseline=f"no model's time in it; at {SMALL:,} messages {statistics.median(small.wall):.2f} ms",
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(figures))

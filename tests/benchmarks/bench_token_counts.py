@@ -1,8 +1,6 @@
 """Measuring a prompt: the tokenizer's loading, then 200 messages cold (nothing counted yet) and warm (the next step).
 
-    python tests/benchmarks/bench_token_counts.py
-
-Prints medians in milliseconds, of CPU time.
+python tests/benchmarks/bench_token_counts.py
 """
 
 from __future__ import annotations
@@ -15,14 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks.figures import Figure, Size, run_alone
 from support.prompts import invented_prompt
 
 from memos.llm import offline_tokenizer
 from memos.llm.token_counts import CountCache, TokenCounts, estimated
 
+TIMES: dict[Size, int] = {"quick": 5, "usual": 20, "full": 20}
 
-def milliseconds(work: Callable[[], object], times: int = 20) -> float:
+
+def milliseconds(work: Callable[[], object], times: int) -> float:
     """Return the median CPU time of `work`."""
     taken = []
     for _ in range(times):
@@ -32,18 +34,26 @@ def milliseconds(work: Callable[[], object], times: int = 20) -> float:
     return statistics.median(taken) * 1000
 
 
-def main() -> None:
-    """Measure and print."""
+def figures(size: Size) -> list[Figure]:
+    """Return what measuring costs."""
+    times = TIMES[size]
     prompt = invented_prompt(1, turns=60)
     prompt = replace(prompt, queue=prompt.queue[:198] + prompt.queue[-1:])
-    print(f"a prompt with {len(prompt.queue)} messages")
-    print(f"by the estimate from bytes, warm: {milliseconds(lambda: estimated(prompt)):.2f} ms")
-    print(f"loading the tokenizer: {milliseconds(offline_tokenizer.load, 1):.0f} ms")
+    loading = milliseconds(offline_tokenizer.load, 1)
     warm = TokenCounts("m")
-    print(f"cold: {milliseconds(lambda: TokenCounts('m', cache=CountCache()).measure(prompt)):.2f} ms")
-    print(f"{warm.measure(prompt).total} tokens; warm: {milliseconds(lambda: warm.measure(prompt)):.2f} ms")
-    print(f"another model (/model), warm: {milliseconds(lambda: TokenCounts('n').measure(prompt)):.2f} ms")
+    total = warm.measure(prompt).total
+    found = {
+        "estimated from bytes": milliseconds(lambda: estimated(prompt), times),
+        "nothing counted yet": milliseconds(lambda: TokenCounts("m", cache=CountCache()).measure(prompt), times),
+        "the next step": milliseconds(lambda: warm.measure(prompt), times),
+        "another model": milliseconds(lambda: TokenCounts("n").measure(prompt), times),
+    }
+    how = f"CPU, median of {times}; {len(prompt.queue)} messages, {total:,} tokens"
+    return [
+        Figure(4, "loading the offline tokenizer", loading, "ms", baseline="CPU, once"),
+        *(Figure(4, f"measuring a prompt, {name}", value, "ms", baseline=how) for name, value in found.items()),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_alone(figures))

@@ -64,6 +64,11 @@ class Screen:
         """All rows as one text."""
         return "\n".join(self.scrollback)
 
+    @property
+    def pid(self) -> int:
+        """The program's process."""
+        return int(self._child.pid)
+
     def count(self, words: str) -> int:
         """Return in how many rows `words` stand."""
         return sum(words in row for row in self.scrollback)
