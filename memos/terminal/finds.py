@@ -11,6 +11,11 @@ from memos.llm.catalogue import PROVIDERS, Provider, facts
 from memos.llm.discovery import list_endpoint_models
 from memos.terminal.menus import Menus, Option
 
+COSTS = (
+    "A model on this computer is free, and what you say stays here. One with a key is paid by use, and its provider"
+    " sees what you say. What is remembered lies on your disk either way."
+)
+"""What each choice costs and keeps."""
 BUILTIN_MODEL, SMALL_MODEL = "builtin/tiny", "builtin/small"
 
 

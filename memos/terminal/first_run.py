@@ -10,7 +10,7 @@ from memos.config.settings import Value
 from memos.errors import MemosError, NotConfigured
 from memos.llm.catalogue import LOCAL_SERVERS, LocalServerKind, Provider
 from memos.llm.discovery import LocalServer, find_local_servers, list_provider_models
-from memos.terminal.finds import builtin_options, pick_model, providers_at_hand, wants_model
+from memos.terminal.finds import COSTS, builtin_options, pick_model, providers_at_hand, wants_model
 from memos.terminal.menus import Menus, Option
 
 MODELS_PER_SERVER = 5
@@ -40,6 +40,7 @@ def choose_model(
     menus = menus or Menus()
     options = _options(places, environ, find_local_servers(kinds))
     try:
+        menus.tell(COSTS)
         choice = _ask(menus, options, places, environ)
         if choice is None:
             return _by_wizard(places, environ, menus, kinds)

@@ -55,7 +55,7 @@ def test_rename_says_the_new_name_and_where_a_setting_has_the_old_one(
 def test_copy_makes_a_second_agent_with_the_same_memory(tmp_path: Path, places: Places, sam: AgentHome) -> None:
     done = memos(tmp_path, "copy", "sam", "eve")
     assert done.returncode == 0
-    assert re.search(r'"eve" remembers the same: \d+ rows of recall storage, 1 passages, 1 edits copied', done.stderr)
+    assert re.search(r'"eve" remembers the same: \d+ rows of recall storage, 1 passage, 1 edit copied', done.stderr)
     assert "My dog is Rex." in agent_home(places.data, name="eve").recall.conversation_search("dog")
     again = memos(tmp_path, "copy", "sam", "Eve")
     assert again.returncode == 2 and 'There is already an agent named "eve"' in again.stderr

