@@ -106,7 +106,7 @@ def test_the_menu_says_what_each_built_in_model_costs_and_what_is_there_comes_fi
 ) -> None:
     (tiny, _), (small, name) = builtin_options(places.cache)
     assert "93 MB, fetched once" in tiny and name == "builtin/small"
-    assert "1.1 GB, fetched once; 1.6 GB of memory, a few seconds a reply" in small
+    assert "1.1 GB, fetched once; 1.6 GB memory" in small
     monkeypatch.setattr("memos.llm.weights.is_present", lambda *_: True)
     assert [name for _, name in builtin_options(places.cache)] == ["builtin/small", "builtin/tiny"]
 
