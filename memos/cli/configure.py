@@ -94,6 +94,7 @@ def absolute_model(model: str) -> str:
 def _ask(places: Places, environ: Mapping[str, str], *, test: bool) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("The questions need a terminal.", "memos configure --non-interactive --set model=…")
+    from memos.terminal.finds import COSTS
     from memos.terminal.menus import Menus
     from memos.terminal.wizard import Wizard
 
@@ -109,7 +110,9 @@ def _ask(places: Places, environ: Mapping[str, str], *, test: bool) -> int:
 
     settings = Settings.resolve({}, {}, {}, read_config(places.config_file).given)
     try:
-        Wizard(places, environ, settings, Menus(), trial if test else None, try_out=try_out).run()
+        menus = Menus()
+        menus.tell(COSTS)
+        Wizard(places, environ, settings, menus, trial if test else None, try_out=try_out).run()
     except (KeyboardInterrupt, EOFError):
         note("Nothing was changed.")
         return 130

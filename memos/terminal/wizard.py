@@ -25,7 +25,7 @@ from memos.config.settings import Value
 from memos.errors import BadInput, MemosError
 from memos.llm.catalogue import LOCAL_SERVERS, PROVIDERS, LocalServerKind, Provider, key_variables, provider_of
 from memos.llm.discovery import LocalServer, find_local_servers, list_provider_models
-from memos.terminal.finds import COSTS, builtin_options, pick_model, providers_at_hand, reach_endpoint, wants_model
+from memos.terminal.finds import builtin_options, pick_model, providers_at_hand, reach_endpoint, wants_model
 from memos.terminal.menus import Menus, Option
 
 Trial = Callable[[Settings], str]
@@ -116,7 +116,6 @@ class Wizard:
             Option("A server of your own, by its address", "server"),
             Option("A GGUF file on this computer", "file"),
         ]
-        self._menus.tell(COSTS)
         return self._menus.select("Which model should the agent think with?", options)
 
     def _choose(self, source: Source) -> Choice:
