@@ -193,7 +193,8 @@ class Erasure:
             edits[row["agent_id"], row["label"]] += 1
             values.setdefault((row["agent_id"], row["label"]), self._clip(row["before"], row["after"]))
         for (agent_id, label), text in values.items():
-            earlier = f" and {edits[agent_id, label]} edits of it" if edits[agent_id, label] else ""
+            count = edits[agent_id, label]
+            earlier = f" and {count} edit{'s' if count > 1 else ''} of it" if count else ""
             yield Trace(f"block:{agent_id}:{label}", f"core memory {label}{earlier}", text, LINES, agent_id)
 
     def _traces_in_summaries(self, connection: sqlite3.Connection, agent_ids: Sequence[str]) -> Iterator[Trace]:

@@ -126,7 +126,12 @@ class Forgetting:
         self._check_kept()
         erasure = Erasure(self._database, words)
         in_files = [
-            Trace(_key(trace), f"{trace.what}: {trace.path}", f"{trace.places} places", trace.fate)
+            Trace(
+                _key(trace),
+                f"{trace.what}: {trace.path}",
+                f"{trace.places} place{'s' if trace.places > 1 else ''}",
+                trace.fate,
+            )
             for trace in traces_in_files(self._home, words)
         ]
         return Preview([*erasure.traces(agent_ids), *in_files], erasure.named(agent_ids), broken_off(self._mark))
@@ -176,4 +181,5 @@ def _key(trace: FileTrace) -> str:
 
 
 def _counts(rows: Any) -> str:
-    return ", ".join(f"{count:,} {table}" for table, count in rows.items() if count) or "nothing"
+    named = ((table.removesuffix("s") if count == 1 else table, count) for table, count in rows.items() if count)
+    return ", ".join(f"{count:,} {table}" for table, count in named) or "nothing"

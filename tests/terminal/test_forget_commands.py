@@ -27,7 +27,7 @@ def test_first_it_shows_what_it_would_touch_and_touches_nothing(tmp_path: Path) 
     lines = desk.run('/forget "4711 plum"').splitlines()
     assert lines[0] == "2 things hold these words."
     assert lines[1] == (
-        "  1  core memory human and 1 edits of it loses the lines that hold them: Name: Ana Locker: 4711 plum"
+        "  1  core memory human and 1 edit of it loses the lines that hold them: Name: Ana Locker: 4711 plum"
     )
     assert lines[2] == "  2  passage 1 is deleted: The locker's code is 4711 Plum."
     assert lines[-1].startswith("/forget yes erases all of this for good")
