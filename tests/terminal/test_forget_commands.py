@@ -44,7 +44,7 @@ def test_yes_erases_and_prints_the_certificate(tmp_path: Path) -> None:
     desk.run("/forget 4711 plum")
     printed = desk.run("/forget yes").splitlines()
     assert any(line.startswith("Certificate of erasure, ") for line in printed)
-    assert any(re.search(r"Deleted: 1 revisions, 1 passages; 0 vectors", line) for line in printed), printed
+    assert any(re.search(r"Deleted: 1 revision, 1 passage; 0 vectors", line) for line in printed), printed
     assert any("0 hits remain" in line for line in printed)
     assert desk.home.memory.block("human").value == "Name: Ana"
     assert "hall" in desk.home.archival.archival_memory_search("locker")
