@@ -151,7 +151,7 @@ def test_a_run_that_names_it_asks_first_and_a_no_leaves_nothing_behind(tmp_path:
         env=clean_environ(tmp_path / "home", MEMOS_CACHE=str(tmp_path / "cache"), HF_ENDPOINT="http://127.0.0.1:9"),
         encoding="utf-8", timeout=30, cwd="/",
     )  # fmt: skip
-    child.expect_exact("1.6 GB of memory")
+    child.expect(r"1\.6\s+GB\s+of\s+memory")
     child.expect_exact("Fetch it? [y/N]")
     child.sendline("")
     child.expect_exact("builtin/small was not fetched.")

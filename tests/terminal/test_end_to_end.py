@@ -13,7 +13,7 @@ from support.screens import Screen, environment
 
 from memos.llm.weights import builtin_weights
 
-pytestmark = pytest.mark.terminal
+pytestmark = [pytest.mark.terminal, pytest.mark.usefixtures("usual_ports")]
 PATIENCE_S = 90.0
 
 

@@ -147,7 +147,7 @@ def test_a_message_that_waits_keeps_its_image_and_its_place(tmp_path: Path) -> N
         screen.type(f"two @{path}\rthree\r")
         ready(screen, "Third.")
         rows = [row for row in screen.scrollback if row.startswith(("❯ two", "· image", "Second", "❯ three", "Third"))]
-        assert [row[:6] for row in rows] == ["❯ two ", "· imag", "Second", "❯ thre", "Third."]
+        assert [row[:5] for row in rows] == ["❯ two", "· ima", "Secon", "❯ thr", "Third"]
     assert shown(tmp_path) == [("one", 0), ("two cat.png", 1), ("three", 0)]
 
 

@@ -17,7 +17,7 @@ from support.screens import Screen, environment
 from memos.llm.catalogue import LOCAL_SERVERS
 from memos.llm.discovery import find_local_servers
 
-pytestmark = pytest.mark.terminal
+pytestmark = [pytest.mark.terminal, pytest.mark.usefixtures("usual_ports")]
 PATIENCE_S = 60.0
 PORTS = {kind.title: kind.port for kind in LOCAL_SERVERS}
 

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,9 +48,11 @@ def say(screen: Screen, line: str, answer: str) -> None:
 @pytest.mark.terminal
 @pytest.mark.builtin_model
 @pytest.mark.timeout(300)
-def test_the_picture_in_the_readme_is_what_a_session_looks_like(tmp_path: Path, builtin_cache: Path) -> None:
+@pytest.mark.usefixtures("usual_ports")
+def test_the_picture_in_the_readme_is_what_a_session_looks_like(builtin_cache: Path) -> None:
     builtin_weights(builtin_cache, lambda _: None)
-    with memos(tmp_path, builtin_cache) as screen:
+    home = Path(tempfile.mkdtemp(prefix="memos"))  # its path fits into a row
+    with memos(home, builtin_cache) as screen:
         screen.until("Which model should the agent think with?", PATIENCE_S)
         screen.type("\r")
         screen.until("I look it up.", PATIENCE_S)
@@ -58,11 +62,12 @@ def test_the_picture_in_the_readme_is_what_a_session_looks_like(tmp_path: Path, 
         first = screen.cells_from("❯ I'm Ana", until="❯")
         screen.type("\x04")
         screen.exit_code()
-    with memos(tmp_path, builtin_cache) as screen:
+    with memos(home, builtin_cache) as screen:
         screen.until("Welcome back, Ana.", PATIENCE_S)
         screen.until_quiet(1.0, PATIENCE_S)
         say(screen, "Where are my bees?", "You told me on")
         second = screen.cells_from("memos 0", until="")
+    shutil.rmtree(home, ignore_errors=True)
     drawn = svg([*first, *_without_folders(second)], "memos", CHANGES)
     if os.environ.get("MEMOS_NEW_PICTURE"):
         PICTURE.write_text(drawn, encoding="utf-8")
