@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,8 @@ def run_pytest(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
         (support / name).write_bytes((CHECKOUT / "tests" / "support" / name).read_bytes())
     (folder / "tests" / "test_skipping.py").write_text(source, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}  # those are CI's own
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_skip_that_is_not_listed_fails_the_run(tmp_path: Path) -> None:
