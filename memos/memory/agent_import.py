@@ -23,9 +23,10 @@ from memos.errors import BadInput
 from memos.memory.message_rows import message_of, overridden
 from memos.messages import EventKind, new_id
 from memos.storage.agent_export import EXPORT_FORMAT, canonical
-from memos.storage.agent_tables import FOUND, TABLES, AgentTable
+from memos.storage.agent_tables import TABLES, AgentTable
 from memos.storage.agents import Agent, Agents, usable_name
 from memos.storage.database import SCHEMA_VERSION, Database
+from memos.storage.tiers import TABLE_NAMED
 
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 _COPY = "export the agent again, or use an unchanged copy; nothing was imported"
@@ -332,9 +333,11 @@ class _Rows:
             self._seq(int(number) if number.isdecimal() and number.isascii() else None, "row", table)
 
     def _found(self, found: object) -> dict[str, list[int]]:
-        if not isinstance(found, dict) or set(found) - set(FOUND):
+        if not isinstance(found, dict) or set(found) - set(TABLE_NAMED):
             raise Fault("what a search found is in no tier")
-        return {tier: [self._seq(number, "row", FOUND[tier]) for number in numbers] for tier, numbers in found.items()}
+        return {
+            tier: [self._seq(number, "row", TABLE_NAMED[tier]) for number in numbers] for tier, numbers in found.items()
+        }
 
     def _check_override(self, seq: int, content: str) -> None:
         """Refuse what cannot stand for its message in the queue. Raises: Fault, KeyError, TypeError, ValueError."""

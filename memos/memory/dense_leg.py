@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from memos.errors import EmbeddingProblem
 from memos.memory.embedders import PAYER
-from memos.memory.tiers import TABLES, WAITING, Tier
 from memos.storage.database import Database
+from memos.storage.tiers import TABLES, WAITING, Tier
 from memos.storage.vectors import CANDIDATES, Among, Nearest, VectorTable
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from memos.memory.dates import Span
 from memos.memory.index import Index
 from memos.memory.scope import Scope
 from memos.memory.search import Hit, Search
-from memos.memory.tiers import Tier
 from memos.memory.word_forms import coverage, word_patterns
 from memos.storage.agents import Agent
+from memos.storage.tiers import Tier
 
 Place = Literal["recall", "archival", "core"]
 

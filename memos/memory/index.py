@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from memos.errors import EmbeddingProblem
 from memos.memory.search import Search
-from memos.memory.tiers import Tier
 from memos.storage.database import Database
+from memos.storage.tiers import Tier
 
 if TYPE_CHECKING:
     from memos.memory.dense_leg import DenseLeg

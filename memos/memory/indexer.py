@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from memos.errors import DataDamaged
 from memos.memory.dense_leg import DenseLeg
-from memos.memory.tiers import TABLES, WAITING, Tier
 from memos.messages import utc_now
 from memos.storage.database import Database
+from memos.storage.tiers import TABLES, WAITING, Tier
 from memos.storage.vectors import VectorRow, VectorTable
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from memos.memory.dates import Span
-from memos.memory.tiers import Tier
+from memos.storage.tiers import Tier
 
 _EVER = Span()
 

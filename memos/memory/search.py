@@ -23,8 +23,8 @@ from memos.errors import DataDamaged, EmbeddingProblem
 from memos.memory.echoes import is_echo, stems
 from memos.memory.query_terms import STOP_WORDS, fts_query, search_terms, spaced
 from memos.memory.scope import Scope, in_view
-from memos.memory.tiers import TABLES, Tier
 from memos.storage.database import Database
+from memos.storage.tiers import TABLES, Tier
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,8 +21,9 @@ from memos.errors import AgentNotFound
 from memos.messages import Image, utc_now
 from memos.redaction import Redaction
 from memos.safe_text import safe_json
-from memos.storage.agent_tables import FOUND, TABLES, AgentTable, Reference, content
+from memos.storage.agent_tables import TABLES, AgentTable, Reference, content
 from memos.storage.database import SCHEMA_VERSION, translated_errors
+from memos.storage.tiers import TABLE_NAMED
 
 EXPORT_FORMAT = 1
 """The form of the lines themselves; what stands in them is the schema of that version of the database."""
@@ -104,7 +105,7 @@ class AgentSnapshot:
             return row | {"bytes": base64.b64encode(row["bytes"]).decode("ascii")}
         if table.name == "messages" and isinstance(found := row["payload"].get("found"), dict):
             row["payload"]["found"] = {
-                tier: self._numbers(FOUND[tier], seqs) for tier, seqs in found.items() if tier in FOUND
+                tier: self._numbers(TABLE_NAMED[tier], seqs) for tier, seqs in found.items() if tier in TABLE_NAMED
             }
         return self.redaction.value(row) if self.redaction else row
 

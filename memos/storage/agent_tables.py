@@ -104,9 +104,6 @@ NOT_EXPORTED: Mapping[str, str] = {
 }
 """Every other table, and why no export has it; those of a full-text index are meant with it."""
 
-FOUND: Mapping[str, str] = {"recall": "messages", "archival": "passages"}
-"""Of which tables the rows are that a search's result names in its payload, by tier."""
-
 
 def content(table: str, row: Mapping[str, object]) -> dict[str, object]:
     """Return what of an exported row is the same in every copy of the agent, whatever its name and ids."""

@@ -15,6 +15,7 @@ from memos.errors import BadInput
 from memos.messages import new_id, utc_now
 from memos.storage.agents import Agent, Agents, usable_name
 from memos.storage.database import Database
+from memos.storage.tiers import TABLE_NAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +157,10 @@ class _Copy:
         ).fetchall()
         for row in rows:
             payload = json.loads(row["payload"])
-            tables = {"recall": "messages", "archival": "passages"}
             payload["found"] = {
-                tier: self._new_seqs(tables[tier], seqs) for tier, seqs in payload["found"].items() if tier in tables
+                tier: self._new_seqs(TABLE_NAMED[tier], seqs)
+                for tier, seqs in payload["found"].items()
+                if tier in TABLE_NAMED
             }
             self._connection.execute("UPDATE messages SET payload = ? WHERE seq = ?", (json.dumps(payload), row["seq"]))
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from memos.errors import StorageProblem
 from memos.storage.database import Database
+from memos.storage.tiers import TABLE_NAMED
 
-_TABLES = {"recall": "messages", "archival": "passages"}
 _WAIT_S = 60.0
 
 
@@ -73,14 +73,14 @@ def drop_vectors_of_gone_rows(folder: Path, database: Database) -> VectorsGone:
 
 
 def _paths(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.lance") if path.name.partition("-")[0] in _TABLES)
+    return sorted(path for path in folder.glob("*.lance") if path.name.partition("-")[0] in TABLE_NAMED)
 
 
 def _cleaned(connection: Any, name: str, database: Database) -> int:
     """Return how many vectors a table lost."""
     import pyarrow as pa
 
-    table, rows_of = connection.open_table(name), _TABLES[name.partition("-")[0]]
+    table, rows_of = connection.open_table(name), TABLE_NAMED[name.partition("-")[0]]
     gone: int = sum(
         batch.num_rows - sum(_kept(batch["id"].to_pylist(), rows_of, database))
         for batch in table.search().select(["id"]).to_batches()

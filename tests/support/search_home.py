@@ -15,9 +15,9 @@ from memos.memory.dense_leg import DenseLeg, legs
 from memos.memory.embedders import Embedder
 from memos.memory.indexer import Indexer
 from memos.memory.search import Search, index_text
-from memos.memory.tiers import Tier
 from memos.messages import new_id
 from memos.storage.database import Database
+from memos.storage.tiers import Tier
 from memos.storage.vectors import VectorTable
 
 SAID_AT = datetime(2026, 11, 23, 14, 5, tzinfo=UTC)

@@ -10,6 +10,9 @@ Tier = Literal["recall", "archival"]
 TABLES: Mapping[Tier, str] = {"recall": "messages", "archival": "passages"}
 """The table of `memos.db` that holds a tier's rows."""
 
+TABLE_NAMED: Mapping[str, str] = {tier: table for tier, table in TABLES.items()}
+"""The same, for a tier that a file or a stored row names."""
+
 WAITING: Mapping[Tier, str] = {
     "recall": "indexed_at IS NULL AND search_text <> '' AND state <> 'provisional'",
     "archival": "indexed_at IS NULL",
