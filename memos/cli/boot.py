@@ -437,7 +437,8 @@ class _Wiring:
             return []
         from memos.cli.better_model import told_once
 
-        return [told for told in [told_once(self._machinery.places, self._machinery.environ)] if told]
+        told = told_once(self._machinery.places, self._machinery.environ)
+        return [told] if told else []
 
     def _settings_now(self) -> Sequence[tuple[str, str, str]]:
         from memos.cli.configure import rows_of

@@ -9,15 +9,17 @@ from contextlib import ExitStack
 from dataclasses import asdict
 
 from memos.cli.boot import forgetting_of
+from memos.cli.held_agent import held
 from memos.cli.printing import confirmed, note, print_json, print_text
 from memos.config import Places
-from memos.errors import AgentInUse, AgentNotFound, BadInput
+from memos.errors import AgentNotFound, BadInput
 from memos.memory.forgetting import Forgetting, Preview
-from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agents
 from memos.storage.database import Database
 from memos.storage.unwanted_words import UnwantedWords
 from memos.terminal.forget_commands import preview_lines
+
+_OPEN_ELSEWHERE = "leave it there and try again, or use /forget in that conversation"
 
 
 def forget(query: str, *, agent: str | None, yes: bool, as_json: bool) -> int:
@@ -67,9 +69,11 @@ def _forget(
         return 0
     if not yes and not _agreed():
         return 130
-    with ExitStack() as held:
+    with ExitStack() as all_of_them:
         for agent_id in {trace.agent_id for trace in preview.traces} & agents.keys():
-            _hold(held, AgentLock(places.locks, agent_id, agents[agent_id]))
+            all_of_them.enter_context(
+                held(places, agent_id, agents[agent_id], _OPEN_ELSEWHERE, meaning="Nothing was erased.")
+            )
         certificate = forgetting.erase(words, ids, list(agents.values()))
     if as_json:
         print_json(certificate.as_json())
@@ -85,17 +89,6 @@ def _agreed() -> bool:
         return True
     note("Nothing was erased.")
     return False
-
-
-def _hold(held: ExitStack, lock: AgentLock) -> None:
-    """Let nobody else open the agent meanwhile. Raises: AgentInUse."""
-    try:
-        lock.acquire()
-    except AgentInUse as error:
-        raise AgentInUse(
-            f"{error.what} Nothing was erased.", "leave it there and try again, or use /forget in that conversation"
-        ) from None
-    held.callback(lock.release)
 
 
 def _as_json(preview: Preview, agents: Mapping[str, str]) -> dict[str, object]:

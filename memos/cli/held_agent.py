@@ -12,6 +12,8 @@ from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 
+LEAVE_IT_FIRST = "leave it there first"
+
 
 @contextmanager
 def existing_database(places: Places, what: str) -> Iterator[Database]:
@@ -26,8 +28,10 @@ def existing_database(places: Places, what: str) -> Iterator[Database]:
 
 
 @contextmanager
-def held(places: Places, agent_id: str, name: str, otherwise: str = "") -> Iterator[None]:
-    """Hold an agent within the block; `otherwise` is what can be done where it is open.
+def held(
+    places: Places, agent_id: str, name: str, next_step: str = LEAVE_IT_FIRST, *, meaning: str = ""
+) -> Iterator[None]:
+    """Hold an agent within the block. `meaning` is a sentence on what it means that it is open elsewhere.
 
     Raises: AgentInUse, naming the process that has it.
     """
@@ -35,7 +39,7 @@ def held(places: Places, agent_id: str, name: str, otherwise: str = "") -> Itera
     try:
         lock.acquire()
     except AgentInUse as error:
-        raise AgentInUse(error.what, f"leave it there first{otherwise}") from None
+        raise AgentInUse(f"{error.what} {meaning}".rstrip(), next_step) from None
     try:
         yield
     finally:
@@ -44,9 +48,12 @@ def held(places: Places, agent_id: str, name: str, otherwise: str = "") -> Itera
 
 @contextmanager
 def held_agent(name: str, otherwise: str = "") -> Iterator[tuple[Database, Agent]]:
-    """Yield the database and the agent of that name, held. Raises: AgentNotFound, AgentInUse, as `held` does."""
+    """Yield the database and the agent of that name, held; `otherwise` is what can be done where it is open.
+
+    Raises: AgentNotFound, AgentInUse, as `held` does.
+    """
     places = Places.find(os.environ)
     with existing_database(places, f'There is no agent named "{name}"') as database:
         agent = Agents(database).get(name)
-        with held(places, agent.id, agent.name, otherwise):
+        with held(places, agent.id, agent.name, LEAVE_IT_FIRST + otherwise):
             yield database, Agents(database).reload(agent)

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from memos.cli.held_agent import held
 from memos.cli.printing import note, print_text
 from memos.cli.progress import ProgressLine
 from memos.config import Places
-from memos.errors import AgentInUse, AgentNotFound, BadInput
+from memos.errors import AgentNotFound, BadInput
 from memos.memory.imported_messages import BadLine, ImportedMessage, read_messages, store
 from memos.safe_text import safe_line
-from memos.storage.agent_lock import AgentLock
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 from memos.terminal.exports import counted
@@ -38,7 +38,7 @@ def import_messages(file: str, *, agent: str, skip_bad: bool) -> int:
     database = Database.open(places.database)
     try:
         found = Agents(database).get(agent)
-        with _held(places, found), opened(path) as source:
+        with held(places, found.id, found.name, "leave it there, then import again"), opened(path) as source:
             _Import(database, found, path, source, skip_bad=skip_bad).run()
     finally:
         database.close()
@@ -113,20 +113,6 @@ class _Import:
             f"Stored {counted(self._stored, 'message')} with {name};"
             f" there already: {self._there:,}, skipped: {counted(self._skipped, 'line')}."
         )
-
-
-@contextmanager
-def _held(places: Places, agent: Agent) -> Iterator[None]:
-    """Hold the right to write to the agent: there is one writer. Raises: AgentInUse."""
-    lock = AgentLock(places.locks, agent.id, agent.name)
-    try:
-        lock.acquire()
-    except AgentInUse as error:
-        raise AgentInUse(error.what, "leave it there, then import again") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

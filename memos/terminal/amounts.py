@@ -27,7 +27,7 @@ def sentence(spent: Spent) -> str:
     if not spent.calls:
         return "no call of a model"
     return (
-        f"{spent.calls:,} call{'s' if spent.calls > 1 else ''};"
+        f"{counted(spent.calls, 'call')};"
         f" tokens in: {tokens(spent.prompt_tokens, spent.unreported)}, of these cached: {tokens(spent.cached_tokens)},"
         f" out: {tokens(spent.reply_tokens, spent.unreported)}; USD: {money(spent)}"
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ESCAPE_S = 0.02
 """After a lone Esc the rest of an Alt-key or of a function key is waited for so long, twice; they come in one piece."""
 _CHORD_S = 1.0
+_IN_LINE = has_focus(DEFAULT_BUFFER)
 
 
 class KeyActions(Protocol):
@@ -54,30 +55,29 @@ class KeyActions(Protocol):
 def key_bindings(actions: KeyActions) -> KeyBindings:
     """Return the bindings; those of the line hold while it has the focus, and not in the words of Ctrl-R."""
     keys = KeyBindings()
-    in_line = has_focus(DEFAULT_BUFFER)
     _bind_sending(keys, actions)
     _bind_leaving(keys, actions)
 
-    @keys.add("tab", filter=in_line)
+    @keys.add("tab", filter=_IN_LINE)
     def _complete(event: KeyPressEvent) -> None:
         complete_now(event.current_buffer)
 
-    @keys.add("end", filter=in_line & Condition(lambda: bool(suggested(get_app().current_buffer))))
+    @keys.add("end", filter=_IN_LINE & Condition(lambda: bool(suggested(get_app().current_buffer))))
     def _take_over(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text(suggested(event.current_buffer))
 
-    @keys.add("c-g", filter=in_line)
+    @keys.add("c-g", filter=_IN_LINE)
     def _edit(event: KeyPressEvent) -> None:
         actions.edit_line()
 
     for key, line in COMMAND_KEYS.items():
-        keys.add(key, filter=in_line)(lambda event, line=line: actions.submit(line))
+        keys.add(key, filter=_IN_LINE)(lambda event, line=line: actions.submit(line))
 
-    @keys.add("f4", filter=in_line)
+    @keys.add("f4", filter=_IN_LINE)
     def _show_matches(event: KeyPressEvent) -> None:
         actions.show_matches()
 
-    @keys.add("f5", filter=in_line)
+    @keys.add("f5", filter=_IN_LINE)
     def _quote(event: KeyPressEvent) -> None:
         actions.quote()
 
@@ -85,9 +85,8 @@ def key_bindings(actions: KeyActions) -> KeyBindings:
 
 
 def _bind_sending(keys: KeyBindings, actions: KeyActions) -> None:
-    in_line = has_focus(DEFAULT_BUFFER)
 
-    @keys.add("enter", filter=in_line)
+    @keys.add("enter", filter=_IN_LINE)
     def _send(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         text = buffer.text
@@ -97,12 +96,12 @@ def _bind_sending(keys: KeyBindings, actions: KeyActions) -> None:
         if text.strip():
             buffer.history.append_string(text)
 
-    @keys.add("c-j", filter=in_line)
-    @keys.add("escape", "enter", filter=in_line)
+    @keys.add("c-j", filter=_IN_LINE)
+    @keys.add("escape", "enter", filter=_IN_LINE)
     def _new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    @keys.add(Keys.BracketedPaste, filter=in_line)
+    @keys.add(Keys.BracketedPaste, filter=_IN_LINE)
     def _paste(event: KeyPressEvent) -> None:
         # As prompt_toolkit does it, but that a file's path becomes a mention, which can be seen and changed.
         text = event.data.replace("\r\n", "\n").replace("\r", "\n")
@@ -110,18 +109,17 @@ def _bind_sending(keys: KeyBindings, actions: KeyActions) -> None:
 
 
 def _bind_leaving(keys: KeyBindings, actions: KeyActions) -> None:
-    in_line = has_focus(DEFAULT_BUFFER)
 
-    @keys.add("c-c", filter=in_line)
+    @keys.add("c-c", filter=_IN_LINE)
     @keys.add("<sigint>")
     def _interrupt(event: KeyPressEvent) -> None:
         actions.interrupt(event.app.current_buffer)
 
-    @keys.add("escape", filter=in_line & (emacs_mode | vi_navigation_mode))
+    @keys.add("escape", filter=_IN_LINE & (emacs_mode | vi_navigation_mode))
     def _escape(event: KeyPressEvent) -> None:
         actions.escape()
 
-    @keys.add("c-d", filter=in_line & Condition(lambda: not get_app().current_buffer.text))
+    @keys.add("c-d", filter=_IN_LINE & Condition(lambda: not get_app().current_buffer.text))
     def _leave(event: KeyPressEvent) -> None:
         actions.leave(0)
 

@@ -25,6 +25,7 @@ from memos.config.settings import Value
 from memos.errors import BadInput, MemosError
 from memos.llm.catalogue import LOCAL_SERVERS, PROVIDERS, LocalServerKind, Provider, key_variables, provider_of
 from memos.llm.discovery import LocalServer, find_local_servers, list_provider_models
+from memos.terminal.amounts import counted
 from memos.terminal.finds import builtin_options, pick_model, providers_at_hand, reach_endpoint, wants_model
 from memos.terminal.menus import Menus, Option
 
@@ -107,7 +108,7 @@ class Wizard:
         options: list[Option[Source]] = []
         if self._settings.config.model:
             options.append(Option(f"Keep {self._settings.config.model}", "keep"))
-        options += [Option(f"{s.title} on this computer, {_count(len(s.models), 'model')}", s) for s in servers]
+        options += [Option(f"{s.title} on this computer, {counted(len(s.models), 'model')}", s) for s in servers]
         at_hand = providers_at_hand(self._environ)
         options += [Option(f"{provider.title} (found {variable})", provider) for provider, variable in at_hand]
         options += [Option(title, Choice(model)) for title, model in builtin_options(self._places.cache)]
@@ -236,7 +237,3 @@ class Wizard:
 
 def _prefix(server: LocalServer) -> str:
     return server.models[0].partition("/")[0]
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
