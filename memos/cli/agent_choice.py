@@ -11,6 +11,7 @@ from memos.config import Places, Portrait, PortraitKind, Settings, load_human, l
 from memos.errors import BadInput
 from memos.functions.process_functions import ProcessFunctions
 from memos.functions.table import SPEECH_FUNCTION, function_names
+from memos.llm.catalogue import BUILTIN_MODEL
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.recall_storage import RecallStorage
 from memos.memory.working_context import WorkingContext
@@ -18,8 +19,6 @@ from memos.messages import Block
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 
-BUILTIN_MODEL = "builtin/tiny"
-SMALL_MODEL = "builtin/small"
 CLERK = "clerk"
 """The persona for the built-in model; others converse."""
 _USUAL_PERSONA, _SHORT_PERSONA = "sam", "plain"

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from memos.config import Places
-from memos.terminal.finds import SMALL_MODEL, providers_at_hand
+from memos.llm.catalogue import SMALL_MODEL
+from memos.terminal.finds import providers_at_hand
 
 
 def told_once(places: Places, environ: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from memos import __version__
-from memos.cli.agent_choice import BUILTIN_MODEL, CLERK, SMALL_MODEL, Machinery, Wish
+from memos.cli.agent_choice import CLERK, Machinery, Wish
 from memos.cli.agent_models import AgentModels, limits_of, paging_of
 from memos.cli.days import in_words
 from memos.cli.incognito import header_line, tell_agent
@@ -27,6 +27,7 @@ from memos.kernel.main_context import MainContext
 from memos.kernel.operator import Operator
 from memos.kernel.queue_manager import QueueManager
 from memos.kernel.syscalls import KernelSyscalls
+from memos.llm.catalogue import BUILTIN_MODEL, SMALL_MODEL
 from memos.memory.archival_storage import ArchivalStorage
 from memos.memory.finder import Finder
 from memos.memory.index import Index, builtin_embedder, known_dims

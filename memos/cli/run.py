@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from memos.cli.agent_choice import BUILTIN_MODEL, Machinery, Wish, create_agent, find_agent, settings_of_portraits
+from memos.cli.agent_choice import Machinery, Wish, create_agent, find_agent, settings_of_portraits
 from memos.cli.boot import check_model, open_session
 from memos.cli.incognito import check_incognito, log_nowhere, no_file_about_it
 from memos.cli.models import agree_first
 from memos.cli.once import Once
 from memos.cli.other_agents import opened
 from memos.config import Places, Settings, read_config
+from memos.llm.catalogue import BUILTIN_MODEL
 from memos.storage.agents import Agent, Agents
 from memos.storage.database import Database
 from memos.terminal.report import Report

@@ -18,6 +18,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+BUILTIN_MODEL, SMALL_MODEL = "builtin/tiny", "builtin/small"
+"""The models that memos can bring itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:

@@ -24,6 +24,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from memos.errors import ProcessorUnreachable, StorageProblem
+from memos.llm.catalogue import BUILTIN_MODEL, SMALL_MODEL
 from memos.llm.hub_weights import HubModel, fetch_from_hub, partial_path
 from memos.llm.pace import pace
 from memos.llm.quick_httpx import spare_unused_parts
@@ -95,7 +96,7 @@ SMALL = HubModel(
     sha256="6a1a2eb6d15622bf3c96857206351ba97e1af16c30d7a74ee38970e434e9407e",
     memory_bytes=1_600_000_000,
 )
-BUILTIN: dict[str, BuiltinModel] = {"builtin/tiny": TINY, "builtin/small": SMALL}
+BUILTIN: dict[str, BuiltinModel] = {BUILTIN_MODEL: TINY, SMALL_MODEL: SMALL}
 
 
 def weights_path(cache: Path, model: BuiltinModel = TINY) -> Path:

@@ -217,6 +217,17 @@ def find_command(word: str) -> Command:
     raise BadInput(f'There is no command "/{safe_line(word)}".{guess}', "/help lists them all; //text sends a slash.")
 
 
+def number_given(argument: str, default: int, example: str, *, what: str = "a number", at_least: int = 0) -> int:
+    """Return the number that a command was given, `default` where none was.
+
+    `example` is the command with a number, as it may be typed. Raises: BadInput.
+    """
+    if argument and not (argument.isdecimal() and int(argument) >= at_least):
+        name = example.split(maxsplit=1)[0]
+        raise BadInput(f"{name} takes {what}, not {safe_line(argument)!r}.", f"for example: {example}")
+    return int(argument or default)
+
+
 def completions(line: str, session: Session) -> Iterator[tuple[str, str]]:
     """Yield what the last word of `line` may become, with a word of explanation."""
     word, space, argument = line[1:].partition(" ")

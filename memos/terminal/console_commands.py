@@ -10,7 +10,7 @@ from pathlib import Path
 from memos import __version__
 from memos.errors import BadInput
 from memos.safe_text import safe_line
-from memos.terminal.command_registry import CommandContext, command
+from memos.terminal.command_registry import CommandContext, command, number_given
 
 LOG_LINES = 20
 _LOG_BYTES = 65_536
@@ -53,12 +53,11 @@ async def show_config(context: CommandContext, argument: str) -> None:
 @command("log", argument="[N]")
 async def show_log(context: CommandContext, argument: str) -> None:
     """Show the last N lines (20) of the log, where bugs and what libraries complain of are written."""
-    if argument and not argument.isdecimal():
-        raise BadInput(f"/log takes a number of lines, not {safe_line(argument)!r}.", "for example: /log 50")
+    count = number_given(argument, LOG_LINES, "/log 50", what="a number of lines")
     path = context.session.log_file
     if context.session.incognito:
         raise BadInput("Incognito no log is written.", "memos --debug run --incognito shows what goes wrong")
-    lines = await asyncio.to_thread(_last_lines, path, int(argument or LOG_LINES)) if path else []
+    lines = await asyncio.to_thread(_last_lines, path, count) if path else []
     for line in lines:
         context.say(safe_line(line))
     context.say(f"{path}: {'the end of it' if lines else 'nothing was written yet'}.", "dim")

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from memos.errors import ProcessorRefused
-from memos.llm.catalogue import PROVIDERS, Provider, facts
+from memos.llm.catalogue import BUILTIN_MODEL, PROVIDERS, SMALL_MODEL, Provider, facts
 from memos.llm.discovery import list_endpoint_models
 from memos.terminal.menus import Menus, Option
 
@@ -16,7 +16,6 @@ COSTS = (
     " sees what you say. What is remembered lies on your disk either way."
 )
 """What each choice costs and keeps."""
-BUILTIN_MODEL, SMALL_MODEL = "builtin/tiny", "builtin/small"
 
 
 def providers_at_hand(environ: Mapping[str, str]) -> list[tuple[Provider, str]]:

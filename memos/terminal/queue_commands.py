@@ -14,7 +14,7 @@ from memos.memory.message_rows import spoken_words, thought_of
 from memos.messages import Event, EventKind, Message, MessageState
 from memos.safe_text import safe_line
 from memos.terminal.amounts import counted
-from memos.terminal.command_registry import CommandContext, command
+from memos.terminal.command_registry import CommandContext, command, number_given
 from memos.terminal.context_map import context_json, context_lines
 from memos.terminal.drawing import call_text, clipped
 from memos.terminal.wrapping import displayable
@@ -45,9 +45,7 @@ async def pop(context: CommandContext, argument: str) -> None:
 
     A call and its result go together. Edits of memory stay; /undo takes those back too.
     """
-    if argument and not argument.isdigit():
-        raise BadInput(f"/pop takes a number, not {safe_line(argument)!r}.", "for example: /pop 2")
-    count = await _operator(context).pop(int(argument or 3))
+    count = await _operator(context).pop(number_given(argument, 3, "/pop 2"))
     context.say(f"Dropped the last {counted(count, 'message')} of the queue.")
 
 
@@ -114,9 +112,8 @@ async def clear(context: CommandContext, argument: str) -> None:
 @command("summarize", aliases=("evict",), argument="[N]")
 async def summarise(context: CommandContext, argument: str) -> None:
     """Flush the queue now: its older half, or at least N messages, leave, and a summary takes their place."""
-    if argument and not (argument.isdecimal() and int(argument)):
-        raise BadInput(f"/summarize takes a number, not {safe_line(argument)!r}.", "for example: /summarize 10")
-    evicted, summary = await _operator(context).summarise(int(argument or 0))
+    at_least = number_given(argument, 0, "/summarize 10", at_least=1)
+    evicted, summary = await _operator(context).summarise(at_least)
     context.say(f"{counted(evicted.messages, 'message')} ({evicted.tokens:,} tokens) left the queue. The summary now:")
     for line in summary.splitlines():
         context.say(f"  {safe_line(line)}", hang_cells=4)
@@ -149,13 +146,12 @@ def _given(text: str, name: str, what: str) -> str:
 
 
 async def _last_messages(context: CommandContext, argument: str, name: str) -> Sequence[Message]:
-    if argument and not argument.isdecimal():
-        raise BadInput(f"/{name} takes a number, not {safe_line(argument)!r}.", f"for example: /{name} 5")
+    count = number_given(argument, 0, f"/{name} 5")
     await context.session.kernel.opened()
     queue = context.session.operator.queue
     if not queue:
         raise BadInput("The queue is empty.", "say something.")
-    return queue[-int(argument) :] if argument and int(argument) else queue
+    return queue[-count:] if count else queue
 
 
 def _dumped(message: Message, more: str) -> Iterator[Text]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from memos.errors import BadInput
 from memos.safe_text import safe_line
-from memos.terminal.command_registry import CommandContext, command
+from memos.terminal.command_registry import CommandContext, command, number_given
 from memos.terminal.wrapping import displayable
 
 THOUGHTS = {
@@ -46,9 +46,8 @@ async def thoughts(context: CommandContext, argument: str) -> None:
 @command("history", argument="[N]")
 async def show_history(context: CommandContext, argument: str) -> None:
     """Show the last N things that were said (20), by you and the agent, whether or not they are still in the queue."""
-    if argument and not argument.isdecimal():
-        raise BadInput(f"/history takes a number, not {safe_line(argument)!r}.", "for example: /history 50")
-    said = await asyncio.to_thread(context.session.memory.last_said, int(argument or SAID_SHOWN))
+    count = number_given(argument, SAID_SHOWN, "/history 50")
+    said = await asyncio.to_thread(context.session.memory.last_said, count)
     for words in said:
         head = f"[{words.at.astimezone():%Y-%m-%d %H:%M}] {safe_line(words.speaker)}: "
         first, *rest = displayable(words.text).split("\n")

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from memos.cli import EXIT_INTERRUPTED
-from memos.cli.agent_choice import BUILTIN_MODEL, Machinery
+from memos.cli.agent_choice import Machinery
 from memos.cli.boot import check_model
 from memos.cli.models import agree_first
 from memos.cli.printing import note
 from memos.config import Places
 from memos.errors import MemosError
+from memos.llm.catalogue import BUILTIN_MODEL
 from memos.messages import Stopped
 from memos.storage.database import Database
 
